@@ -1,0 +1,1 @@
+"""What activations are: declarations, their readings, and identification. Knows no model."""

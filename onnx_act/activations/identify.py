@@ -1,0 +1,291 @@
+"""From a function that can be sampled to the activation it is, with its parameters.
+
+A function is proposed an activation by reading its parameters back from a few samples, and
+confirmed on two grids: a dense one around zero, and one of both tails, of points beside every
+kink, and of huge values. The tolerance is not a number somebody chose: it is how far the function
+moves when each of its constants moves by its own uncertainty (the rounding of the dtype it was
+stored in, and of the digits it was typed with). Integers and halves are taken as meant.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Union
+
+import numpy as np
+
+from onnx_act.activations.catalogue import CATALOGUE
+from onnx_act.activations.primitives import (
+    ArraySource,
+    Expr,
+    Op,
+    X,
+    arrays_of,
+    constant,
+    constant_value,
+    constants_of,
+    rebuild,
+    topological,
+)
+from onnx_act.activations.readings import evaluate
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from onnx_act.activations.activation import Activation, ParameterValue
+
+    Array = npt.NDArray[np.float64]
+
+# float64 arithmetic of a region and of the reference differ by a few roundings per operation.
+_ROUNDING: Final = 1e-10
+# From here on a spelling may overflow in the dtype it runs in (exp leaves float32 at 88), so
+# that a non-finite value there says nothing about which function was meant.
+_OVERFLOW: Final = 80.0
+# A parameter this close to its default, relatively, is the default.
+_DEFAULT: Final = 5e-7
+_ELEMENTS_AT_ONCE: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """An activation with its parameters.
+
+    Attributes:
+        activation: the catalogue's entry.
+        parameters: a value for each of its parameters.
+        deviation: the largest distance from the reference on the grids, relative to
+            max(1, |reference|).
+    """
+
+    activation: Activation
+    parameters: dict[str, ParameterValue]
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """The function is a*x + b (per element): arithmetic, not an activation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unidentified:
+    """The function is not affine and in no entry of the catalogue."""
+
+
+Identity = Union[Identified, Affine, Unidentified]
+
+
+def _near_grid() -> Array:
+    magnitudes = np.concatenate([np.logspace(-3, 0, 10), np.linspace(1.07, 11.93, 41)])
+    return np.concatenate([-magnitudes[::-1], [0.0], magnitudes])
+
+
+_NEAR: Final = _near_grid()
+_TAIL: Final = np.array([13.0, 15.5, 18.0, 20.5, 30.0, 50.0, 70.0, 88.5, 120.0, 1e3, 1e4, 1e6])
+
+
+def _far_grid(*expressions: Expr) -> Array:
+    """Both tails, and points to either side of every constant as it stands and scaled to a knee."""
+    knots = {abs(v) for e in expressions for c in constants_of(e) if (v := constant_value(c))}
+    finite = sorted(k for k in knots if math.isfinite(k) and 1e-12 < k < 1e8)[:64]
+    beside = [k * s for k in finite for s in (0.5, 0.99, 1.01, 2.0)]
+    magnitudes = np.concatenate([_TAIL, np.array(beside, dtype=np.float64)])
+    return np.concatenate([-magnitudes, magnitudes])
+
+
+def _is_meant_exactly(value: float) -> bool:
+    return value == 0 or not math.isfinite(value) or (abs(value) <= 256 and (2 * value) % 1 == 0)
+
+
+def _tolerance(region: Expr, x: Array, values: Array, arrays: dict[ArraySource, Array]) -> Array:
+    """How far `region` may be from what was meant at `x`, given its constants' uncertainty."""
+    total: Array = _ROUNDING * np.maximum(1.0, np.maximum(np.abs(values), _column(x, values)))
+    exponents = {id(n.args[1]) for n in topological(region) if n.op is Op.POW}
+    for leaf in constants_of(region):
+        assert isinstance(leaf.payload, tuple)
+        value, uncertainty = leaf.payload
+        if uncertainty == 0 or _is_meant_exactly(value) or id(leaf) in exponents:
+            continue
+        for factor in (1 + uncertainty, 1 - uncertainty):
+            nudged = constant(value * factor)
+            moved = evaluate(
+                rebuild(region, lambda n, a=leaf, b=nudged: b if n is a else n),  # type: ignore[misc]
+                _column(x, values),
+                arrays,
+            )
+            with np.errstate(invalid="ignore"):
+                shift = np.abs(moved - values)
+            total = total + np.where(np.isfinite(shift), shift, 0.0)
+    return total
+
+
+def _column(x: Array, values: Array) -> Array:
+    """`x` shaped to broadcast against values that may have an element axis."""
+    return np.reshape(x, (-1,) + (1,) * (values.ndim - 1))
+
+
+def _agrees(region: Array, reference: Array, x: Array, tolerance: Array) -> bool:
+    with np.errstate(invalid="ignore"):
+        close = np.abs(region - reference) <= tolerance
+    same = close | (region == reference) | (np.isnan(region) & np.isnan(reference))
+    excused = ~np.isfinite(region) & (np.abs(_column(x, region)) >= _OVERFLOW)
+    return bool(np.all(same | excused))
+
+
+@lru_cache(maxsize=65536)
+def identify(region: Expr, written_as: str | None = None) -> Identity:
+    """What `region` computes.
+
+    Args:
+        region: an expression over x without open parameters.
+        written_as: the ONNX operator when the region is a single one; among entries that are the
+            same function it names the one, unless an entry without parameters fits.
+
+    Returns:
+        The entry with the fewest free parameters that is confirmed; among those the one that the
+        operator is native to, then the closest. `Affine` and `Unidentified` otherwise.
+    """
+    sources = arrays_of(region)
+    return _identify_scalar(region, written_as) if not sources else _identify_array(region, sources)
+
+
+def _identify_scalar(region: Expr, written_as: str | None) -> Identity:
+    if region is X:
+        return Identified(CATALOGUE[0], {}, 0.0)
+    near = evaluate(region, _NEAR)
+    if _is_affine(_NEAR, near) and _is_affine(far := _far_grid(region), evaluate(region, far)):
+        if not _agrees(near, _NEAR, _NEAR, _tolerance(region, _NEAR, near, {})):
+            return Affine()
+        return Identified(CATALOGUE[0], {}, float(np.max(np.abs(near - _NEAR))))
+    near_tolerance = _tolerance(region, _NEAR, near, {})
+    found: list[tuple[int, bool, float, int, Identified]] = []
+    for place, activation in enumerate(CATALOGUE):
+        for parameters in _proposals(region, activation):
+            reference = activation.expression(parameters)
+            if not _agrees(near, evaluate(reference, _NEAR), _NEAR, near_tolerance):
+                continue
+            far = _far_grid(region, reference)
+            values, expected = evaluate(region, far), evaluate(reference, far)
+            if not _agrees(values, expected, far, _tolerance(region, far, values, {})):
+                continue
+            with np.errstate(invalid="ignore"):
+                gaps = np.abs(near - evaluate(reference, _NEAR)) / np.maximum(1.0, np.abs(near))
+            gap = float(np.nanmax(gaps))
+            free = sum(not p.choices for p in activation.parameters)
+            native = any(o.op_type == written_as for o in activation.operators)
+            found.append((free, not native, gap, place, Identified(activation, parameters, gap)))
+    if not found:
+        return Unidentified()
+    # A free parameter is only taken when nothing without one fits; then the spelling decides.
+    fixed = [f for f in found if f[0] == 0]
+    if fixed:
+        return min(fixed, key=lambda f: (f[2], f[3]))[4]
+    return min(found, key=lambda f: (f[1], f[0], f[3]))[4]
+
+
+def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
+    """A region with per-channel or per-element constants: one function per element."""
+    shape = np.broadcast_shapes(*(s.shape for s in sources))
+    flat = {s: np.broadcast_to(s.values(), shape).reshape(-1) for s in sources}
+    size = math.prod(shape)
+    affine = True
+    for activation in (a for a in CATALOGUE if any(p.per_channel for p in a.parameters)):
+        assert activation.read_back is not None
+        (slot,) = activation.parameters
+        pieces: list[Array] = []
+        worst = 0.0
+        for start in range(0, size, _ELEMENTS_AT_ONCE):
+            part = {s: v[start : start + _ELEMENTS_AT_ONCE] for s, v in flat.items()}
+
+            def sample(x: Array, part: dict[ArraySource, Array] = part) -> Array:
+                return evaluate(region, x[:, None], part)
+
+            proposal = activation.read_back(sample)
+            values = None if proposal is None else proposal[slot.name]
+            near = sample(_NEAR)
+            affine = affine and _is_affine(_NEAR, near)
+            if not isinstance(values, np.ndarray):
+                return Unidentified()
+            gap = _array_gap(region, activation, slot.name, values, part)
+            if gap is None:
+                break
+            worst = max(worst, gap)
+            pieces.append(values)
+        else:
+            if affine:
+                return Affine()
+            whole = np.concatenate(pieces).reshape(shape)
+            return Identified(activation, {slot.name: whole}, worst)
+    return Affine() if affine else Unidentified()
+
+
+def _array_gap(
+    region: Expr,
+    activation: Activation,
+    slot: str,
+    values: Array,
+    part: dict[ArraySource, Array],
+) -> float | None:
+    """The largest deviation from the reference over both grids, or None when it is another."""
+    reference = activation.expression({slot: values})
+    worst = 0.0
+    for x in (_NEAR, _far_grid(region)):
+        actual = evaluate(region, x[:, None], part)
+        expected = evaluate(reference, x[:, None])
+        if not _agrees(actual, expected, x, _tolerance(region, x, actual, part)):
+            return None
+        with np.errstate(invalid="ignore"):
+            gaps = np.abs(actual - expected) / np.maximum(1.0, np.abs(expected))
+        worst = max(worst, float(np.nanmax(gaps)))
+    return worst
+
+
+def _is_affine(x: Array, values: Array) -> bool:
+    """Whether the samples lie on a*x + b; a is read at the ends, so that no kink can hide."""
+    if not np.isfinite(values).all():
+        return False
+    column = _column(x, values)
+    low, high = int(np.argmin(x)), int(np.argmax(x))
+    slope = (values[high] - values[low]) / (x[high] - x[low])
+    offset = values[low] - slope * x[low]
+    gap = np.abs(values - (slope * column + offset))
+    # Of a steep line, or a far offset, float64 keeps fewer digits after the point.
+    scale = np.abs(slope * column) + np.abs(offset) + np.abs(values)
+    return bool(np.all(gap <= 1e-12 * scale + 1e-300))
+
+
+def _proposals(region: Expr, activation: Activation) -> list[dict[str, ParameterValue]]:
+    """Parameters under which `region` might be `activation`, read from its samples."""
+    choices = [p for p in activation.parameters if p.choices]
+    if choices:
+        (slot,) = choices
+        return [{slot.name: c} for c in slot.choices]
+    if not activation.parameters:
+        return [{}]
+    if activation.read_back is None:
+        return []
+    proposal = activation.read_back(lambda x: evaluate(region, x))
+    if proposal is None:
+        return []
+    known = [v for c in constants_of(region) if (v := constant_value(c)) is not None]
+    tidy: dict[str, ParameterValue] = {}
+    for slot in activation.parameters:
+        value = proposal[slot.name]
+        assert isinstance(value, float)
+        if math.isnan(value) or (slot.positive and not value > 0):
+            return []
+        tidy[slot.name] = _tidy(value, slot.default, known)
+    return [tidy]
+
+
+def _tidy(value: float, default: float | str, known: list[float]) -> float:
+    """`value` as it was most likely written: the default, a constant of the region, or itself."""
+    assert isinstance(default, float)
+    candidates = [default, 0.0, *known, *(-k for k in known), *(1 / k for k in known if k)]
+    for candidate in candidates:
+        near = math.isfinite(candidate) and abs(value - candidate) <= _DEFAULT * abs(candidate)
+        if value == candidate or near:
+            return candidate
+    return value
