@@ -1,0 +1,88 @@
+"""Tiny models that ask a runtime whether it can run something."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from onnx_act.graph.lower import NodeEmitter, emit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onnx_act.activations.activation import Activation, Parameters
+    from onnx_act.graph.lower import Lowering
+    from onnx_act.graph.model import Scope
+
+_SIDE: Final = 4
+
+
+def activation_probe(
+    lowering: Lowering,
+    activation: Activation,
+    parameters: Parameters,
+    dtype: ir.DataType,
+    scope: Scope,
+    ir_version: int,
+) -> bytes:
+    """A model of one activation, written as `lowering` says, at a scope's opsets.
+
+    Per-channel parameters stand as their first value: kernels do not depend on how many there are.
+
+    Raises:
+        LoweringUnavailableError: it cannot be written so at this opset or dtype.
+    """
+    simple = {
+        k: float(v.flat[0]) if isinstance(v, np.ndarray) else v for k, v in parameters.items()
+    }
+    x = _value("x", dtype, (1, _SIDE))
+    emitter = NodeEmitter(dtype, scope.opset(), _numbered(), "probe")
+    y = emit(lowering, activation, simple, x, emitter)
+    y.type, y.shape = ir.TensorType(dtype), ir.Shape((1, _SIDE))
+    return _model([x], [y], emitter.nodes, scope, ir_version)
+
+
+def node_probe(
+    node: ir.Node,
+    shapes: Sequence[tuple[int, ...] | None],
+    dtype: ir.DataType,
+    scope: Scope,
+    ir_version: int,
+) -> bytes:
+    """A model of one node with inputs of these shapes, all fed from outside; None leaves one out."""
+    inputs = [
+        None if shape is None else _value(f"i{k}", dtype, shape) for k, shape in enumerate(shapes)
+    ]
+    outputs = [ir.Value(name="y", type=ir.TensorType(dtype))]
+    probe = ir.Node(
+        node.domain, node.op_type, inputs, list(node.attributes.values()), outputs=outputs
+    )
+    given = [v for v in inputs if v is not None]
+    return _model(given, outputs, [probe], scope, ir_version)
+
+
+def _value(name: str, dtype: ir.DataType, shape: tuple[int, ...]) -> ir.Value:
+    return ir.Value(name=name, type=ir.TensorType(dtype), shape=ir.Shape(shape))
+
+
+def _numbered() -> Callable[[str], str]:
+    count = iter(range(1_000_000))
+    return lambda wanted: f"{wanted}_{next(count)}"
+
+
+def _model(
+    inputs: list[ir.Value],
+    outputs: list[ir.Value],
+    nodes: list[ir.Node],
+    scope: Scope,
+    ir_version: int,
+) -> bytes:
+    imports = dict(scope.opsets)
+    imports.update({n.domain: 1 for n in nodes if n.domain and n.domain not in imports})
+    graph = ir.Graph(inputs, outputs, nodes=nodes, opset_imports=imports, name="probe")
+    # Before IR 4 the only difference is how initializers are declared, and there are none here.
+    model = ir.Model(graph, ir_version=max(ir_version, 4))
+    serialised: bytes = ir.to_proto(model).SerializeToString()
+    return serialised

@@ -1,0 +1,236 @@
+"""Writing a model so that nothing is ever lost or half there.
+
+A model is first staged: written under a temporary name in the target folder, complete with the
+weights it needs, so that a runtime can open it. It takes its final name by a rename, or vanishes.
+Weights that did not change are not rewritten when the output stays in their folder, and are copied
+from file to file by the kernel, only the parts still in use, when it does not.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import onnx
+import onnx_ir as ir
+
+from onnx_act.errors import ModelUnsupportedError, UsageError
+from onnx_act.graph.model import OnnxModel, check_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+
+# Protobuf cannot hold more in one message.
+_LARGEST_FILE: Final = (1 << 31) - 1
+# Runtimes map external data by the page.
+_PAGE: Final = 4096
+_CHUNK: Final = 1 << 24
+
+
+@dataclass(slots=True)
+class StagedModel:
+    """A model written beside its target under a temporary name.
+
+    Use it as a context manager: what was not committed is removed.
+
+    Attributes:
+        target: where `commit` puts it.
+        path: the temporary file, complete and loadable.
+        shares_weights_with: external files that the output refers to in place.
+    """
+
+    target: Path
+    path: Path
+    shares_weights_with: tuple[Path, ...]
+    _proto: onnx.ModelProto
+    _data: Path | None
+    _final_data: Path
+
+    def commit(self) -> None:
+        """Put the model, and its weights, under their final names."""
+        if self._data is not None:
+            _relocate(self._proto, self._data.name, self._final_data.name)
+            os.replace(self._data, self._final_data)
+            self._data = None
+            _write(self.path, self._proto.SerializeToString())
+        os.replace(self.path, self.target)
+
+    def __enter__(self) -> StagedModel:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for leftover in (self.path, self._data):
+            if leftover is not None:
+                leftover.unlink(missing_ok=True)
+
+
+def check_target(source: Path | None, target: Path) -> None:
+    """Refuse an output that would overwrite an input.
+
+    Raises:
+        UsageError: it is the input, or one of its weight files, or cannot be a file.
+    """
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder; give the output a file name")
+    if source is None:
+        return
+    if target.resolve() == source.resolve() or (target.exists() and target.samefile(source)):
+        raise UsageError(f"the output is the input ({source}); input files are never written")
+
+
+def stage_model(model: OnnxModel, target: Path) -> StagedModel:
+    """Write `model` beside `target` under a temporary name, and check what was written.
+
+    Raises:
+        UsageError: the target would overwrite the input, or cannot be written.
+        ModelUnsupportedError: the model does not fit a file.
+    """
+    check_target(model.path, target)
+    proto = ir.to_proto(model.content)
+    base = _base_folder(model)
+    externals = list(_external_tensors(proto))
+    sources = {(base / _info(t)["location"]).resolve() for t in externals}
+    if target.resolve() in sources:
+        raise UsageError(f"{target} holds the weights of the input; input files are never written")
+    tag = f"{os.getpid()}-{secrets.token_hex(4)}"
+    path = target.parent / f".{target.name}.{tag}.tmp"
+    data: Path | None = None
+    shared: tuple[Path, ...] = ()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if externals and base.resolve() != target.parent.resolve():
+            data = target.parent / f".{target.name}.{tag}.data.tmp"
+            _copy_weights(externals, base, data)
+        elif externals:
+            shared = tuple(sorted(sources))
+        if proto.ByteSize() > _LARGEST_FILE:
+            raise ModelUnsupportedError(
+                "the model does not fit a file of 2 GB; keep its weights as external data"
+            )
+        _write(path, proto.SerializeToString())
+    except OSError as error:
+        _remove(path, data)
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+    except BaseException:
+        _remove(path, data)
+        raise
+    staged = StagedModel(target, path, shared, proto, data, _final_data(target, sources))
+    try:
+        check_model(proto, path, str(target))
+    except BaseException:
+        _remove(path, data)
+        raise
+    return staged
+
+
+def _remove(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def _final_data(target: Path, sources: set[Path]) -> Path:
+    """`model.onnx.data`, or the first numbered name that is not an input's weight file."""
+    count = 0
+    while True:
+        suffix = f".{count}.data" if count else ".data"
+        candidate = target.with_name(target.name + suffix)
+        if candidate.resolve() not in sources:
+            return candidate
+        count += 1
+
+
+def _base_folder(model: OnnxModel) -> Path:
+    if model.path is not None:
+        return model.path.resolve().parent
+    for scope in model.scopes():
+        for value in scope.graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                return Path(value.const_value.base_dir)
+    return Path()
+
+
+def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every tensor of a model that is kept outside of it, wherever it stands."""
+    graphs = [proto.graph]
+    nodes = [n for f in proto.functions for n in f.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            nodes.extend(graph.node)
+            yield from (
+                t for t in graph.initializer if onnx.external_data_helper.uses_external_data(t)
+            )
+        while nodes:
+            for attribute in nodes.pop().attribute:
+                for tensor in (attribute.t, *attribute.tensors):
+                    if onnx.external_data_helper.uses_external_data(tensor):
+                        yield tensor
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs.extend(attribute.graphs)
+
+
+def _info(tensor: onnx.TensorProto) -> dict[str, str]:
+    return {e.key: e.value for e in tensor.external_data}
+
+
+def _copy_weights(tensors: list[onnx.TensorProto], base: Path, data: Path) -> None:
+    """Copy the stretches that are in use into one file, and point the tensors at it."""
+    placed: dict[tuple[Path, int, int], int] = {}
+    end = 0
+    with data.open("wb") as out:
+        for tensor in tensors:
+            info = _info(tensor)
+            source = (base / info["location"]).resolve()
+            start = int(info.get("offset", 0))
+            length = int(info["length"]) if "length" in info else source.stat().st_size - start
+            key = (source, start, length)
+            if key not in placed:
+                end = -(-end // _PAGE) * _PAGE
+                with source.open("rb") as stored:
+                    _copy_range(stored.fileno(), start, out.fileno(), end, length, source)
+                placed[key] = end
+                end += length
+            del tensor.external_data[:]
+            for name, value in (
+                ("location", data.name),
+                ("offset", str(placed[key])),
+                ("length", str(length)),
+            ):
+                tensor.external_data.add(key=name, value=value)
+        out.truncate(end)
+        os.fsync(out.fileno())
+
+
+def _copy_range(source: int, start: int, target: int, place: int, length: int, name: Path) -> None:
+    """Copy bytes between files inside the kernel, without bringing them into this process."""
+    left = length
+    while left:
+        done = os.copy_file_range(source, target, min(left, _CHUNK), start, place)
+        if done == 0:
+            raise UsageError(f"{name} is shorter than the model says")
+        start, place, left = start + done, place + done, left - done
+
+
+def _relocate(proto: onnx.ModelProto, old: str, new: str) -> None:
+    for tensor in _external_tensors(proto):
+        for entry in tensor.external_data:
+            if entry.key == "location" and entry.value == old:
+                entry.value = new
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
