@@ -1,0 +1,1 @@
+"""Rules that propose changes, and the engine that applies them."""

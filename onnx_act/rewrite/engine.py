@@ -1,0 +1,66 @@
+"""Planning and applying rules, one after the other, on a model in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_act.graph.constants import Constants
+from onnx_act.graph.edit import Editor
+from onnx_act.graph.sites import find_sites
+from onnx_act.rewrite.rule import Change, Refusal, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.rewrite.rule import Capabilities, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What rules proposed for a model, in order."""
+
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+
+    def __add__(self, other: Plan) -> Plan:
+        return Plan(self.changes + other.changes, self.refusals + other.refusals)
+
+
+def plan_rule(rule: Rule, model: OnnxModel, targets: Capabilities) -> Plan:
+    """What one rule proposes for the model as it is. The model is not touched."""
+    subject = Subject(model, tuple(find_sites(model, routine=True)), Constants(model), targets)
+    proposals = tuple(rule.plan(subject))
+    return Plan(
+        tuple(p for p in proposals if isinstance(p, Change)),
+        tuple(p for p in proposals if isinstance(p, Refusal)),
+    )
+
+
+def apply_plan(plan: Plan, model: OnnxModel) -> None:
+    """Apply the changes of a plan to the model it was made for."""
+    if not plan.changes:
+        return
+    editor = Editor(model)
+    for change in plan.changes:
+        change.apply(editor)
+
+
+def run_rules(rules: Iterable[Rule], model: OnnxModel, targets: Capabilities) -> Plan:
+    """Plan and apply rules in order, each seeing what those before it left.
+
+    Args:
+        rules: in the order in which one enables the next.
+        model: edited in place.
+        targets: what the result must run on.
+
+    Returns:
+        Everything that was done and refused.
+    """
+    done = Plan()
+    for rule in rules:
+        plan = plan_rule(rule, model, targets)
+        apply_plan(plan, model)
+        done += plan
+    return done

@@ -1,0 +1,121 @@
+"""What a rule proposes, and what it needs to know to propose it."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Union
+
+if TYPE_CHECKING:
+    from onnx_act.graph.constants import Constants
+    from onnx_act.graph.edit import Editor
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.sites import Site
+
+
+class Fidelity(enum.Enum):
+    """How a change relates to the function it replaces."""
+
+    EXACT = "exact"
+    NUMERIC = "numeric"
+    APPROXIMATE = "approximate"
+    SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something to do to a model.
+
+    Attributes:
+        rule: the rule that proposes it.
+        fidelity: how the result relates to the original function.
+        site: the id of the site, or the name of the node, that it is about.
+        before: what is there, for a reader.
+        after: what will be there.
+        nodes: the names of the nodes it replaces.
+        apply: does it; called once, by the engine.
+    """
+
+    rule: str
+    fidelity: Fidelity
+    site: str
+    before: str
+    after: str
+    nodes: tuple[str, ...]
+    apply: Callable[[Editor], None] = field(repr=False, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The change as plain JSON data."""
+        return {
+            "rule": self.rule,
+            "fidelity": self.fidelity.value,
+            "site": self.site,
+            "before": self.before,
+            "after": self.after,
+            "nodes": list(self.nodes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A reason, that a person can act on, for leaving something as it is.
+
+    Attributes:
+        rule: the rule that looked at it.
+        site: the id of the site, or the name of the node.
+        activation: the activation there, "" when it is not about one.
+        reason: why.
+    """
+
+    rule: str
+    site: str
+    activation: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The refusal as plain JSON data."""
+        return {
+            "rule": self.rule,
+            "site": self.site,
+            "activation": self.activation,
+            "reason": self.reason,
+        }
+
+
+Proposal = Union[Change, Refusal]
+
+
+class Capabilities(Protocol):
+    """Asks the installed runtime what the targets can run."""
+
+    def reason_against(self, model: bytes) -> str | None:
+        """Why some target cannot run this tiny model; None when every target runs it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model as rules see it: to be read, not touched.
+
+    Attributes:
+        model: the model.
+        sites: all its sites, routine ones included.
+        constants: its constants.
+        targets: what it must run on.
+    """
+
+    model: OnnxModel
+    sites: tuple[Site, ...]
+    constants: Constants
+    targets: Capabilities
+
+
+class Rule(Protocol):
+    """Something that proposes changes. A rule is a frozen dataclass; its fields are its options."""
+
+    @property
+    def name(self) -> str:
+        """How reports call it."""
+
+    def plan(self, subject: Subject) -> Iterator[Proposal]:
+        """A change or a refusal for everything the rule is about."""
