@@ -1,0 +1,39 @@
+"""Shared by all tests: the model corpus, and Hypothesis without surprises."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("repeatable")
+
+_CORPUS = os.environ.get("ONNX_ACT_CORPUS")
+_REASON = "the model corpus is not here: set ONNX_ACT_CORPUS to its folder to run this test"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _CORPUS and Path(_CORPUS).is_dir():
+        return
+    for item in items:
+        if item.get_closest_marker("corpus"):
+            item.add_marker(pytest.mark.skip(reason=_REASON))
+
+
+def pytest_report_header() -> str:
+    return f"corpus: {_CORPUS or 'ABSENT - tests marked corpus are skipped'}"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    if not _CORPUS or not Path(_CORPUS).is_dir():
+        pytest.skip(_REASON)
+    return Path(_CORPUS)
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    return Path(__file__).parents[1] / "models"
