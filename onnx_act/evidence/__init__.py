@@ -1,0 +1,1 @@
+"""Numbers about models: equivalence, drift and latency, each found by running them."""

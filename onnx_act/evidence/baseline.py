@@ -1,0 +1,239 @@
+"""The reference model's outputs on one provider, with the noise floor around each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnx_act.errors import EvidenceError
+from onnx_act.evidence.compare import as_float64
+from onnx_act.evidence.noise import NoiseFloor, OutputNoise, jittered, root_mean_square
+from onnx_act.evidence.precision import precision_of
+from onnx_act.runtime.feeds import FeedRequest, feeds_for
+from onnx_act.runtime.session import CUDA, OptimizationLevel, SessionSettings, open_session
+from onnx_act.runtime.target import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from onnx_act.runtime.datasets import Dataset
+    from onnx_act.runtime.session import PlacedNode, Session
+    from onnx_act.runtime.tensors import Array, TensorSpec
+
+LEVELS = tuple(OptimizationLevel)
+
+_JITTERS = 2
+# A reference that is further off than one part in 128 between providers is not noisy, it is
+# computed differently; counting that as noise would let anything pass.
+_GROSS = 2.0**-7
+
+
+@dataclass(slots=True)
+class Baseline:
+    """A reference on one provider.
+
+    Attributes:
+        inputs: The reference's inputs.
+        outputs: Those of its outputs that are tensors.
+        feeds: What it was run on.
+        noises: For every feed, the noise of every output by name.
+        failing_levels: Optimisation levels at which the reference does not run, with the reason.
+        placed_elsewhere: Its nodes that another provider runs; None when unknown.
+        notes: What a reader of the verdict should know.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    feeds: Dataset
+    noises: list[dict[str, OutputNoise]]
+    failing_levels: dict[OptimizationLevel, str] = field(default_factory=dict)
+    placed_elsewhere: tuple[PlacedNode, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def scale(self, output: str) -> float:
+        """The usual magnitude of an output: a sixteenth of the median over feeds of its RMS.
+
+        Only feeds on which the output is (nearly) zero are smaller than that; rounding errors
+        on those still come from intermediate values of ordinary size. An output that is zero
+        on every feed has no magnitude, and 1 is taken.
+        """
+        sizes = [noise[output].rms for noise in self.noises]
+        median = float(np.median(sizes)) if sizes else 0.0
+        return median / 16.0 or max(sizes, default=0.0) / 16.0 or 1.0
+
+    def floor(self, output: str) -> NoiseFloor:
+        """The noise floor of an output over all feeds."""
+        noises = [noise[output] for noise in self.noises]
+        return NoiseFloor(
+            max_abs=max((noise.max_abs for noise in noises), default=0.0),
+            rms=max((noise.total_rms for noise in noises), default=0.0),
+            mismatches=sum(noise.mismatches for noise in noises),
+            unstable=sum(int(noise.unstable.sum()) for noise in noises),
+            shape_changes=any(noise.shape_changes for noise in noises),
+        )
+
+    def add_other_provider(self, other: Sequence[Mapping[str, Array]], name: str) -> None:
+        """Take in what the same model gave on another provider, where that is near enough."""
+        gross = set()
+        for noises, results in zip(self.noises, other, strict=True):
+            for output, noise in noises.items():
+                if _is_gross(noise, results[output]):
+                    gross.add(output)
+                else:
+                    noise.add(results[output])
+        self.notes += [
+            f"the reference itself gives another {output!r} on {short_name(name)}; that "
+            f"difference is not counted as noise"
+            for output in sorted(gross)
+        ]
+
+
+def equivalence_settings(provider: str, threads: int) -> SessionSettings:
+    """How both models are opened for a verdict on their equivalence.
+
+    TF32 is off on CUDA: with 10 bits of mantissa it is a rounding error larger than the faults
+    that are looked for.
+    """
+    options = (("use_tf32", "0"),) if provider == CUDA else ()
+    return SessionSettings(
+        provider, OptimizationLevel.DISABLE, threads=threads, provider_options=options
+    )
+
+
+def measure_baseline(
+    reference: Path, settings: SessionSettings, request: FeedRequest | Dataset, *, most: int
+) -> Baseline:
+    """Run the reference in every condition that should not matter.
+
+    The baseline is its output without optimisation. Around it: the same again, inputs moved by
+    a rounding error, every optimisation level, and one thread instead of the default. An output
+    that moved in jumps is shaken harder on every feed, for where they fall is chance.
+
+    Args:
+        reference: The unmodified model.
+        settings: Provider and threads.
+        request: What to run it on, or the feeds themselves.
+        most: The most feeds to use.
+
+    Raises:
+        EvidenceError: The reference does not run on this provider.
+    """
+    try:
+        baseline = _without_optimisation(reference, settings, request, most)
+    except EvidenceError as error:
+        where = short_name(settings.provider)
+        raise EvidenceError(f"the reference does not run on {where}: {error}") from error
+    conditions = [replace(settings, level=level) for level in LEVELS[1:]]
+    if settings.threads != 1:
+        conditions.append(replace(settings, level=OptimizationLevel.ALL, threads=1))
+    for condition in conditions:
+        if condition.level not in baseline.failing_levels:
+            _add_condition(baseline, reference, condition)
+    jumping = _jumping(baseline)
+    if jumping:
+        _add_jitter(baseline, open_session(reference, settings), jumping, strong=True)
+    return baseline
+
+
+def run_all(session: Session, feeds: Dataset) -> list[dict[str, Array]]:
+    """Every tensor output of a session on every feed."""
+    names = [spec.name for spec in session.tensor_outputs]
+    return [dict(zip(names, session.run(feed, names), strict=True)) for feed in feeds.feeds]
+
+
+def _without_optimisation(
+    reference: Path, settings: SessionSettings, request: FeedRequest | Dataset, most: int
+) -> Baseline:
+    """The baseline with the noise that needs no other session."""
+    session = open_session(reference, settings)
+    feeds = feeds_for(session, request) if isinstance(request, FeedRequest) else request
+    feeds = feeds.first(most)
+    if not session.tensor_outputs:
+        raise EvidenceError("it has no output that is a tensor")
+    baseline = Baseline(
+        session.inputs,
+        session.tensor_outputs,
+        feeds,
+        [
+            {name: OutputNoise(array) for name, array in results.items()}
+            for results in run_all(session, feeds)
+        ],
+        placed_elsewhere=session.placed_elsewhere,
+    )
+    baseline.notes += [
+        f"output {spec.name!r} is a {spec.dtype} and is not judged"
+        for spec in session.outputs
+        if not spec.is_tensor
+    ]
+    _add_repetition(baseline, session)
+    _add_jitter(baseline, session, [spec.name for spec in baseline.outputs])
+    return baseline
+
+
+def _add_repetition(baseline: Baseline, session: Session) -> None:
+    names = [spec.name for spec in baseline.outputs]
+    for noises, feed in zip(baseline.noises, baseline.feeds.feeds, strict=True):
+        for name, result in zip(names, session.run(feed, names), strict=True):
+            noises[name].add(result)
+    moved = [
+        name
+        for name in names
+        if any(n[name].max_abs > 0 or n[name].mismatches for n in baseline.noises)
+    ]
+    if moved:
+        baseline.notes.append(
+            f"the reference gives different results when it is run twice ({', '.join(moved)})"
+        )
+
+
+def _add_jitter(
+    baseline: Baseline, session: Session, outputs: Sequence[str], *, strong: bool = False
+) -> None:
+    for index, (noises, feed) in enumerate(zip(baseline.noises, baseline.feeds.feeds, strict=True)):
+        for repetition in range(_JITTERS):
+            moved = jittered(feed, np.random.default_rng((index, repetition)), strong=strong)
+            if moved is None:
+                return
+            for name, result in zip(outputs, session.run(moved, outputs), strict=True):
+                noises[name].add(result)
+
+
+def _jumping(baseline: Baseline) -> list[str]:
+    """Outputs whose noise comes in jumps, on one feed at least."""
+    return [
+        spec.name
+        for spec in baseline.outputs
+        if any(
+            noises[spec.name].mismatches
+            or noises[spec.name].comes_in_jumps(precision_of(spec.dtype))
+            for noises in baseline.noises
+        )
+    ]
+
+
+def _add_condition(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:
+    try:
+        session = open_session(reference, settings)
+        results = run_all(session, baseline.feeds)
+    except EvidenceError as error:
+        baseline.failing_levels[settings.level] = str(error)
+        baseline.notes.append(
+            f"the reference itself does not run at level {settings.level.value}: {error}"
+        )
+        return
+    for noises, arrays in zip(baseline.noises, results, strict=True):
+        for name, array in arrays.items():
+            noises[name].add(array)
+
+
+def _is_gross(noise: OutputNoise, other: Array) -> bool:
+    if other.shape != noise.baseline.shape:
+        return True
+    if not noise.is_float:
+        return False
+    r, o = as_float64(noise.baseline), as_float64(other)
+    both = np.isfinite(r) & np.isfinite(o)
+    return root_mean_square(o[both] - r[both]) > _GROSS * noise.rms

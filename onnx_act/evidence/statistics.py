@@ -1,0 +1,125 @@
+"""Intervals and quantiles; numpy only."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Z95 = 1.959963984540054
+
+# Two-sided 95 % quantiles of Student's t for 1..30 degrees of freedom.
+_T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
+    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
+    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+
+
+ENOUGH_ROUNDS = 4
+"""From so many pairs of sessions on, their own spread is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval.
+
+    Attributes:
+        median: The estimate.
+        low: Lower end.
+        high: Upper end.
+    """
+
+    median: float
+    low: float
+    high: float
+
+
+def percentile(values: npt.ArrayLike, q: float) -> float:
+    """The q-th percentile (0..100), by linear interpolation; NaN of nothing."""
+    array = np.asarray(values, np.float64)
+    return float(np.percentile(array, q)) if array.size else math.nan
+
+
+def weighted_percentile(counts: dict[float, int], q: float) -> float:
+    """The q-th percentile (0..100, nearest rank) of values that occur `counts` times."""
+    if not counts:
+        return math.nan
+    values = np.array(sorted(counts))
+    upto = np.cumsum([counts[value] for value in values])
+    return float(values[np.searchsorted(upto, math.ceil(q / 100 * upto[-1]) or 1)])
+
+
+def wilson_interval(successes: int, total: int) -> tuple[float, float]:
+    """The 95 % interval of a proportion.
+
+    Wilson (1927): unlike the normal interval it stays within 0..1 and does not shrink to
+    nothing when every trial succeeds.
+    """
+    if total == 0:
+        return 0.0, 1.0
+    z2 = _Z95**2
+    p = successes / total
+    middle = (p + z2 / (2 * total)) / (1 + z2 / total)
+    half = _Z95 / (1 + z2 / total) * math.sqrt(p * (1 - p) / total + z2 / (4 * total**2))
+    # At 0 and at 1 the formula gives exactly these ends, but for its rounding.
+    low = 0.0 if successes == 0 else max(0.0, middle - half)
+    high = 1.0 if successes == total else min(1.0, middle + half)
+    return low, high
+
+
+def bootstrap_ratio(
+    rounds: Sequence[Sequence[float]], *, seed: int = 0, resamples: int = 2000
+) -> Interval:
+    """The ratio of two times, from blocks that were measured in several rounds.
+
+    Blocks of one round share their pair of sessions, and with it an error of up to a percent
+    that no number of blocks averages away. So it is rounds that are resampled: the statistic is
+    the mean over rounds of the median logarithm, and the interval is widened by what resampling
+    a few of them misses, sqrt(n / (n-1)) for their spread and Student's t over the normal
+    quantile for its uncertainty. With fewer than `ENOUGH_ROUNDS` that says nothing; the blocks
+    of each are resampled then, and the caller has to allow for the error that they share.
+
+    Args:
+        rounds: For every pair of sessions, the ratio time A / time B of each block; positive.
+        seed: Seeds the resampling.
+        resamples: How often.
+
+    Raises:
+        ValueError: There is no block.
+    """
+    logs = [np.log(np.asarray(blocks, np.float64)) for blocks in rounds if len(blocks)]
+    if not logs:
+        raise ValueError("no block was measured")
+    estimate = float(np.mean([np.median(blocks) for blocks in logs]))
+    rng = np.random.default_rng(seed)
+    count = len(logs)
+    if count >= ENOUGH_ROUNDS:
+        medians = np.array([np.median(blocks) for blocks in logs])
+        means = medians[rng.integers(0, count, (resamples, count))].mean(axis=1)
+        freedom = count - 1
+    else:
+        resampled = [
+            np.median(blocks[rng.integers(0, len(blocks), (resamples, len(blocks)))], axis=1)
+            for blocks in logs
+        ]
+        means = np.mean(resampled, axis=0)
+        freedom = sum(len(blocks) - 1 for blocks in logs)
+    low, high = (float(np.percentile(means, q)) for q in (2.5, 97.5))
+    widen = math.sqrt((freedom + 1) / freedom) * student_t95(freedom) / _Z95 if freedom else 1.0
+    return Interval(
+        math.exp(estimate),
+        math.exp(estimate - widen * max(estimate - low, 0.0)),
+        math.exp(estimate + widen * max(high - estimate, 0.0)),
+    )
+
+
+def student_t95(freedom: int) -> float:
+    """The two-sided 95 % quantile of Student's t for at least one degree of freedom."""
+    return _T95[freedom - 1] if freedom <= len(_T95) else _Z95 + 2.4 / freedom

@@ -1,0 +1,245 @@
+"""A candidate on trial on one provider: run at every optimisation level, each output judged."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from onnx_act.errors import EvidenceError
+from onnx_act.evidence.baseline import LEVELS, Baseline
+from onnx_act.evidence.compare import DifferenceAccumulator
+from onnx_act.evidence.pairing import FeedAdapter, pair
+from onnx_act.evidence.precision import Precision, precision_of
+from onnx_act.evidence.tolerance import Judgement, judge_output
+from onnx_act.evidence.verdict import LevelVerdict, OutputVerdict, ProviderVerdict
+from onnx_act.runtime.session import OptimizationLevel, open_session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from onnx_act.evidence.noise import NoiseFloor, OutputNoise
+    from onnx_act.runtime.session import PlacedNode, SessionSettings
+    from onnx_act.runtime.tensors import Array, TensorSpec
+
+# Integer outputs that the reference itself flips may flip in three times as many elements, for
+# the reason that spread may be three times the noise's.
+_FLIP_FACTOR = 3
+
+
+def judge_candidate(
+    baseline: Baseline,
+    candidate: Path,
+    settings: SessionSettings,
+    *,
+    depth: int,
+    coarsest_dtype: str | None,
+    on_cpu: Sequence[Mapping[str, Array]] | None,
+) -> ProviderVerdict:
+    """Run a candidate at every level on the baseline's feeds and judge every output.
+
+    A candidate that cannot be opened or run where the reference can has failed; at a level where
+    the reference cannot run either, it is not judged.
+
+    Args:
+        baseline: The reference on this provider.
+        candidate: The model in question.
+        settings: Provider and threads.
+        depth: Operators on the longest path.
+        coarsest_dtype: The coarsest float type inside the model, if not that of the outputs.
+        on_cpu: The reference's outputs on the CPU for every feed, when this provider is another.
+    """
+    trials = [
+        _OutputTrial(
+            spec,
+            precision_of(spec.dtype, coarsest_dtype or ""),
+            baseline.scale(spec.name),
+            depth,
+            keeps_results=on_cpu is not None,
+        )
+        for spec in baseline.outputs
+    ]
+    notes = list(baseline.notes)
+    elsewhere: tuple[PlacedNode, ...] | None = None
+    reason = ""
+    for level in LEVELS:
+        try:
+            placed = _run_level(trials, baseline, candidate, replace(settings, level=level))
+            elsewhere = placed if elsewhere is None else elsewhere
+        except EvidenceError as error:
+            if level in baseline.failing_levels:
+                notes.append(f"the candidate does not run at level {level.value} either")
+                continue
+            reason = f"the candidate does not run at level {level.value}: {error}"
+            break
+    if reason:
+        verdicts: tuple[OutputVerdict, ...] = ()
+    else:
+        _compare_with_cpu(trials, baseline, on_cpu)
+        verdicts = tuple(trial.verdict(baseline) for trial in trials)
+        failed = [verdict for verdict in verdicts if not verdict.passed]
+        reason = f"output {failed[0].output!r} {failed[0].reason}" if failed else ""
+    return ProviderVerdict(
+        provider=settings.provider,
+        passed=not reason,
+        reason=reason,
+        outputs=verdicts,
+        reference_elsewhere=baseline.placed_elsewhere,
+        candidate_elsewhere=elsewhere,
+        notes=tuple(notes),
+    )
+
+
+def _run_level(
+    trials: Sequence[_OutputTrial],
+    baseline: Baseline,
+    candidate: Path,
+    settings: SessionSettings,
+) -> tuple[PlacedNode, ...] | None:
+    """Run every feed at one level; the nodes that another provider runs."""
+    session = open_session(candidate, settings)
+    adapt = FeedAdapter(baseline.inputs, session)
+    names = pair("output", baseline.outputs, session.tensor_outputs)
+    theirs = [names[trial.spec.name] for trial in trials]
+    for noises, feed in zip(baseline.noises, baseline.feeds.feeds, strict=True):
+        results = session.run(adapt(feed), theirs)
+        for trial, result in zip(trials, results, strict=True):
+            trial.add(settings.level, noises[trial.spec.name], result)
+    return session.placed_elsewhere
+
+
+@dataclass(slots=True)
+class _Tally:
+    """One output at one level."""
+
+    difference: DifferenceAccumulator = field(default_factory=DifferenceAccumulator)
+    worst: Judgement = field(default_factory=lambda: Judgement(-1.0, "element"))
+    mismatches: int = 0
+    judged: int = 0
+    unjudged: int = 0
+    minimum_atol: float = 0.0
+
+
+@dataclass(slots=True)
+class _OutputTrial:
+    """One output at all levels."""
+
+    spec: TensorSpec
+    precision: Precision
+    scale: float
+    depth: int
+    keeps_results: bool
+    tallies: dict[OptimizationLevel, _Tally] = field(default_factory=dict)
+    provider: DifferenceAccumulator | None = None
+    total: DifferenceAccumulator | None = None
+    last: list[Array] = field(default_factory=list)
+
+    def add(self, level: OptimizationLevel, noise: OutputNoise, result: Array) -> None:
+        """Take in one feed."""
+        judgement = judge_output(
+            noise,
+            result,
+            # A candidate that returns a coarser type than the reference is judged by its own.
+            precision=max(self.precision, precision_of(result.dtype.name), key=attrgetter("unit")),
+            depth=self.depth,
+            scale=self.scale,
+        )
+        tally = self.tallies.setdefault(level, _Tally())
+        if result.shape == noise.baseline.shape:
+            tally.difference.add(noise.baseline, result)
+        if judgement.severity > tally.worst.severity:
+            tally.worst = judgement
+        tally.mismatches += judgement.mismatches
+        tally.judged += judgement.judged
+        tally.unjudged += judgement.unjudged
+        tally.minimum_atol = max(tally.minimum_atol, judgement.minimum_atol)
+        if self.keeps_results and level is OptimizationLevel.ALL:
+            self.last.append(result)
+
+    def verdict(self, baseline: Baseline) -> OutputVerdict:
+        """The verdict over all levels."""
+        floor = baseline.floor(self.spec.name)
+        severities = {level: _severity(tally, floor) for level, tally in self.tallies.items()}
+        level = max(severities, key=severities.__getitem__)
+        tally = self.tallies[level]
+        difference = tally.difference.result()
+        reason = _reason(tally, severities[level], floor, level)
+        if not reason and tally.judged == 0 and difference.elements:
+            reason = "has no element that could be judged: NaN or unstable throughout"
+        return OutputVerdict(
+            output=self.spec.name,
+            dtype=self.spec.dtype,
+            passed=not reason,
+            reason=reason,
+            max_abs=difference.max_abs,
+            max_rel=difference.max_rel,
+            tolerance=tally.worst.tolerance,
+            minimum_tolerance=severities[level],
+            minimum_atol=max(other.minimum_atol for other in self.tallies.values()),
+            noise_floor=floor,
+            difference=difference,
+            provider_difference=self.provider.result() if self.provider else None,
+            total_difference=self.total.result() if self.total else None,
+            levels=tuple(
+                LevelVerdict(
+                    each,
+                    severities[each] <= 1.0,
+                    other.difference.result().max_abs,
+                    severities[each],
+                )
+                for each, other in self.tallies.items()
+            ),
+            judged=tally.judged,
+            unjudged=tally.unjudged,
+        )
+
+
+def _severity(tally: _Tally, floor: NoiseFloor) -> float:
+    if tally.mismatches == 0:
+        return max(tally.worst.severity, 0.0)
+    allowed = _FLIP_FACTOR * floor.mismatches
+    flips = tally.mismatches / allowed if allowed else math.inf
+    return max(tally.worst.severity, flips)
+
+
+def _reason(tally: _Tally, severity: float, floor: NoiseFloor, level: OptimizationLevel) -> str:
+    """Why an output does not pass; empty when it does."""
+    if severity <= 1.0:
+        return ""
+    at = f"at level {level.value}"
+    difference = tally.difference.result()
+    if tally.worst.criterion == "shape":
+        return f"has another shape {at}"
+    if tally.worst.criterion == "nan":
+        return f"has NaN in other places than the reference {at}"
+    if tally.mismatches:
+        return (
+            f"differs in {tally.mismatches} of {tally.judged} elements {at}; "
+            f"the reference itself flips {floor.mismatches}"
+        )
+    what = "on the average " if tally.worst.criterion == "spread" else ""
+    return (
+        f"is {what}{severity:.3g} times as far off as rounding explains {at} "
+        f"(max abs {difference.max_abs:.3g}, noise floor {floor.max_abs:.3g})"
+    )
+
+
+def _compare_with_cpu(
+    trials: Sequence[_OutputTrial],
+    baseline: Baseline,
+    on_cpu: Sequence[Mapping[str, Array]] | None,
+) -> None:
+    """Part the error: the provider's share, and change and provider together."""
+    if on_cpu is None:
+        return
+    for trial in trials:
+        trial.provider, trial.total = DifferenceAccumulator(), DifferenceAccumulator()
+        name = trial.spec.name
+        for index, (noises, results) in enumerate(zip(baseline.noises, on_cpu, strict=True)):
+            here = noises[name].baseline
+            if here.shape == results[name].shape:
+                trial.provider.add(results[name], here)
+            if index < len(trial.last) and trial.last[index].shape == results[name].shape:
+                trial.total.add(results[name], trial.last[index])

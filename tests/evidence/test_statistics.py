@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from onnx_act.evidence.statistics import (
+    bootstrap_ratio,
+    percentile,
+    student_t95,
+    weighted_percentile,
+    wilson_interval,
+)
+
+
+def test_percentiles() -> None:
+    assert percentile([1, 2, 3, 4, 5], 50) == 3.0
+    assert percentile([0, 10], 90) == pytest.approx(9.0)
+    assert math.isnan(percentile([], 50))
+    assert weighted_percentile({0.0: 98, 7.0: 1, 9.0: 1}, 50) == 0.0
+    assert weighted_percentile({0.0: 98, 7.0: 1, 9.0: 1}, 99) == 7.0
+    assert weighted_percentile({0.0: 98, 7.0: 1, 9.0: 1}, 100) == 9.0
+
+
+@pytest.mark.parametrize(
+    ("successes", "total", "low", "high"),
+    [(10, 10, 0.7225, 1.0), (0, 10, 0.0, 0.2775), (50, 100, 0.4038, 0.5962), (0, 0, 0.0, 1.0)],
+)
+def test_wilson_interval_against_its_published_values(
+    successes: int, total: int, low: float, high: float
+) -> None:
+    assert wilson_interval(successes, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_students_t_joins_the_table() -> None:
+    assert student_t95(1) == 12.706
+    assert student_t95(30) > student_t95(31) > student_t95(1000) > 1.959
+
+
+def rounds(rng: np.random.Generator, ratio: float, sessions: float = 0.005) -> list[list[float]]:
+    """Eight pairs of sessions with an error of their own, twenty noisy blocks each."""
+    return [
+        (ratio * np.exp(rng.normal(0, sessions) + rng.normal(0, 0.02, 20))).tolist()
+        for _ in range(8)
+    ]
+
+
+def test_the_interval_holds_its_ratio_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for trial in range(300):
+        interval = bootstrap_ratio(rounds(rng, 1.0), seed=trial, resamples=400)
+        assert interval.low <= interval.median <= interval.high
+        inside += interval.low <= 1.0 <= interval.high
+    # 95 % of 300 is 285, with a standard deviation of 4; too wide would be no use either.
+    assert 273 <= inside <= 299
+
+
+def test_the_interval_is_narrow_enough_to_show_three_percent() -> None:
+    rng = np.random.default_rng(2)
+    shown = sum(bootstrap_ratio(rounds(rng, 1.03), resamples=400).low > 1.0 for _ in range(50))
+    assert shown >= 48
+
+
+def test_the_bootstrap_is_seeded() -> None:
+    blocks = [[1.0, 1.1, 0.9, 1.05]]
+    assert bootstrap_ratio(blocks, seed=1) == bootstrap_ratio(blocks, seed=1)
+    with pytest.raises(ValueError, match="no block"):
+        bootstrap_ratio([[]])
