@@ -90,7 +90,7 @@ def _far_grid(*expressions: Expr) -> Array:
     """Both tails, and points to either side of every constant as it stands and scaled to a knee."""
     knots = {abs(v) for e in expressions for c in constants_of(e) if (v := constant_value(c))}
     finite = sorted(k for k in knots if math.isfinite(k) and 1e-12 < k < 1e8)[:64]
-    beside = [k * s for k in finite for s in (0.5, 0.99, 1.01, 2.0)]
+    beside = [k * s for k in finite for s in (0.5, 0.99, 1.0, 1.01, 2.0)]
     magnitudes = np.concatenate([_TAIL, np.array(beside, dtype=np.float64)])
     return np.concatenate([-magnitudes, magnitudes])
 
@@ -128,7 +128,8 @@ def _column(x: Array, values: Array) -> Array:
 
 def _agrees(region: Array, reference: Array, x: Array, tolerance: Array) -> bool:
     with np.errstate(invalid="ignore"):
-        close = np.abs(region - reference) <= tolerance
+        # The tolerance of an infinite value is infinite: it agrees with the same infinity only.
+        close = (np.abs(region - reference) <= tolerance) & np.isfinite(region)
     same = close | (region == reference) | (np.isnan(region) & np.isnan(reference))
     excused = ~np.isfinite(region) & (np.abs(_column(x, region)) >= _OVERFLOW)
     return bool(np.all(same | excused))
@@ -161,7 +162,8 @@ def _identify_scalar(region: Expr, written_as: str | None) -> Identity:
         return Identified(CATALOGUE[0], {}, float(np.max(np.abs(near - _NEAR))))
     near_tolerance = _tolerance(region, _NEAR, near, {})
     found: list[tuple[int, bool, float, int, Identified]] = []
-    for place, activation in enumerate(CATALOGUE):
+    # What is nowhere a number is nothing, though bounds could be found that make it so.
+    for place, activation in enumerate(CATALOGUE if np.isfinite(near).any() else ()):
         for parameters in _proposals(region, activation):
             reference = activation.expression(parameters)
             if not _agrees(near, evaluate(reference, _NEAR), _NEAR, near_tolerance):
@@ -206,7 +208,7 @@ def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
             values = None if proposal is None else proposal[slot.name]
             near = sample(_NEAR)
             affine = affine and _is_affine(_NEAR, near)
-            if not isinstance(values, np.ndarray):
+            if not isinstance(values, np.ndarray) or not np.isfinite(values).all():
                 return Unidentified()
             gap = _array_gap(region, activation, slot.name, values, part)
             if gap is None:

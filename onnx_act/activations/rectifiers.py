@@ -62,7 +62,8 @@ def _read_threshold(f: Sampler) -> dict[str, ParameterValue] | None:
     # Half of the way from the constant part: the jump, or the crossing when there is none.
     # The ends are odd, so that no midpoint is `value` itself, where the identity crosses it.
     edge = _first_true(lambda x: value_at(f, x) != value, -1e4 - 1 / 3, 1e4 + math.pi)
-    return {"threshold": edge, "value": value}
+    # Halving comes ever closer to zero and never there.
+    return {"threshold": 0.0 if abs(edge) < 1e-24 else edge, "value": value}
 
 
 def _read_hardshrink(f: Sampler) -> dict[str, ParameterValue] | None:

@@ -20,7 +20,7 @@ _STEP: Final = 2.0**-10
 
 def _read_hard_sigmoid(f: Sampler) -> dict[str, ParameterValue] | None:
     low, middle, high = np.reshape(f(np.array([-_STEP, 0.0, _STEP])), (3, -1))[:, 0]
-    if not 0.0 < middle < 1.0:
+    if not 0.0 < middle < 1.0 or low == high:
         return None
     return {"alpha": float((high - low) / (2.0 * _STEP)), "beta": float(middle)}
 
