@@ -26,8 +26,9 @@ def activation_probe(
     dtype: ir.DataType,
     scope: Scope,
     ir_version: int,
+    size: int = _SIDE,
 ) -> bytes:
-    """A model of one activation, written as `lowering` says, at a scope's opsets.
+    """A model of one activation of `x`, [1, size], written as `lowering` says.
 
     Per-channel parameters stand as their first value: kernels do not depend on how many there are.
 
@@ -37,10 +38,10 @@ def activation_probe(
     simple = {
         k: float(v.flat[0]) if isinstance(v, np.ndarray) else v for k, v in parameters.items()
     }
-    x = _value("x", dtype, (1, _SIDE))
+    x = _value("x", dtype, (1, size))
     emitter = NodeEmitter(dtype, scope.opset(), _numbered(), "probe")
     y = emit(lowering, activation, simple, x, emitter)
-    y.type, y.shape = ir.TensorType(dtype), ir.Shape((1, _SIDE))
+    y.type, y.shape = ir.TensorType(dtype), ir.Shape((1, size))
     return _model([x], [y], emitter.nodes, scope, ir_version)
 
 

@@ -70,10 +70,7 @@ def fused_attributes(
         name, carried = _GEMM[activation.name]
         return [
             ir.AttrString("activation", name),
-            *(
-                ir.AttrFloat32(f"activation_{k}", float(parameters[p]))
-                for k, p in carried.items()
-            ),
+            *(ir.AttrFloat32(f"activation_{k}", float(parameters[p])) for k, p in carried.items()),
         ]
     return None
 

@@ -8,9 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Union
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.constants import Constants
     from onnx_act.graph.edit import Editor
-    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.lower import Lowering
+    from onnx_act.graph.model import OnnxModel, Scope
     from onnx_act.graph.sites import Site
 
 
@@ -21,6 +25,25 @@ class Fidelity(enum.Enum):
     NUMERIC = "numeric"
     APPROXIMATE = "approximate"
     SEMANTIC = "semantic"
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenActivation:
+    """An activation as a change writes it.
+
+    Attributes:
+        activation: the catalogue's entry.
+        parameters: all its parameters.
+        lowering: how it is written.
+        dtype: the element type it is written in.
+        scope: where, which says at what opset.
+    """
+
+    activation: Activation
+    parameters: Parameters
+    lowering: Lowering
+    dtype: ir.DataType
+    scope: Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +58,7 @@ class Change:
         after: what will be there.
         nodes: the names of the nodes it replaces.
         apply: does it; called once, by the engine.
+        written: the activation it writes as nodes of its own, if it does.
     """
 
     rule: str
@@ -44,6 +68,7 @@ class Change:
     after: str
     nodes: tuple[str, ...]
     apply: Callable[[Editor], None] = field(repr=False, compare=False)
+    written: WrittenActivation | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The change as plain JSON data."""

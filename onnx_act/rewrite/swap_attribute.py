@@ -59,7 +59,9 @@ def swap_recurrent(
     changed = _with_function(node, position, taken[0], numbers)
     trial = ir.Node(node.domain, node.op_type, [], changed)
     assert site.dtype is not None
-    probe = node_probe(trial, _shapes(node), site.dtype, site.scope, writer.model.content.ir_version)
+    probe = node_probe(
+        trial, _shapes(node), site.dtype, site.scope, writer.model.content.ir_version
+    )
     reason_against = writer.targets.reason_against(probe)
     if reason_against is not None:
         return Refusal(rule, site.id, site.name, f"{node.op_type}: {reason_against}")

@@ -1,0 +1,1 @@
+"""What one conversion does, and the pipeline that runs it."""

@@ -1,0 +1,258 @@
+"""One conversion, end to end: plan, apply, stage, gather evidence, write."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from onnx_act.errors import NoSiteMatchedError, UsageError
+from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.model import OnnxModel, load_model
+from onnx_act.graph.opset import raise_opset
+from onnx_act.graph.sites import find_sites
+from onnx_act.graph.statistics import count_nodes
+from onnx_act.graph.store import StagedModel, check_target, stage_model
+from onnx_act.recipe.evidence import Evidence, gather_evidence
+from onnx_act.recipe.targets import ProviderTargets
+from onnx_act.report.document import ModelEntry, Outcome
+from onnx_act.rewrite.engine import Plan, run_rules
+from onnx_act.rewrite.rules import FUSING
+from onnx_act.rewrite.swap_activation import SwapActivation
+from onnx_act.runtime.target import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onnx_act.graph.model import ModelSource
+    from onnx_act.graph.sites import Site
+    from onnx_act.recipe.request import ConversionRequest
+
+#: Metadata of an output that says which providers it was fused for.
+FUSED_FOR: Final = "onnx_act.fused_for"
+Progress = "Callable[[str], None]"
+
+
+@dataclass(slots=True)
+class _Work:
+    """A conversion under way.
+
+    Attributes:
+        model: edited in place.
+        before: the sites of the original.
+        nodes: how many nodes the original has.
+        swapped: the model with swaps and nothing else, staged, when there were any.
+        plan: what was done and refused so far.
+    """
+
+    model: OnnxModel
+    before: list[Site]
+    nodes: int
+    plan: Plan
+    swapped: Path | None = None
+
+
+def convert_model(
+    source: ModelSource,
+    target: Path | None,
+    request: ConversionRequest,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ModelEntry:
+    """Convert one model.
+
+    Args:
+        source: a path, `onnx.ModelProto` or `onnx_ir.Model`; never written.
+        target: where the result goes; None keeps it to the report.
+        request: what to do.
+        progress: told what is going on, in a few words.
+
+    Returns:
+        Everything that was found, done, refused and measured. Nothing was written when its
+        `output` is None.
+
+    Raises:
+        OnnxActError: the request is wrong, the model cannot be read, or a provider cannot run.
+            See `errors`.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnx-act-")))
+        path = _as_file(source, folder)
+        if target is not None:
+            check_target(path, target)
+        progress("reading")
+        # A model that came as an object keeps its weights where they are: load it, not the file.
+        work = _start(source if path.parent == folder else path, request)
+        progress("planning")
+        _rewrite(work, path, folder, request, stack)
+        entry = _entry(path, work)
+        if not work.plan.changes:
+            entry = _nothing_done(entry, request)
+            if entry.outcome is Outcome.REFUSED:
+                return entry
+        if request.dry_run:
+            return replace(entry, notes=(*entry.notes, "dry run: nothing was written"))
+        place = target if target is not None else folder / "result.onnx"
+        staged = stack.enter_context(stage_model(work.model, place))
+        entry = _with_size(entry, path, staged, work)
+        return _judge_and_write(entry, work, path, staged, target, request, progress)
+
+
+def _as_file(source: ModelSource, folder: Path) -> Path:
+    """The model as a file: itself, or staged in a temporary folder."""
+    if isinstance(source, str | os.PathLike):
+        return Path(source)
+    with stage_model(load_model(source), folder / "model.onnx") as staged:
+        staged.commit()
+    return folder / "model.onnx"
+
+
+def _start(source: ModelSource, request: ConversionRequest) -> _Work:
+    model = load_model(source)
+    if request.opset is not None:
+        model = raise_opset(model, request.opset)
+    sites = find_sites(model)
+    _check_covered(request, find_sites(model, routine=True), sites)
+    return _Work(model, sites, count_nodes(model), Plan())
+
+
+def _check_covered(
+    request: ConversionRequest, every: Sequence[Site], shown: Sequence[Site]
+) -> None:
+    """Each swap must be about something that is there.
+
+    Raises:
+        NoSiteMatchedError: one of them is not; the message lists what is.
+    """
+    for swap in request.swap:
+        covered = [s for s in every if swap.covers(s)]
+        if covered and request.where is not None:
+            selected = [s for s in covered if request.where(s)]
+            if not selected:
+                raise NoSiteMatchedError(
+                    f"--where selects none of the {len(covered)} {swap.source.name} sites; "
+                    f"see onnx-act inspect --sites"
+                )
+        if not covered:
+            counts: dict[str, int] = {}
+            for site in shown:
+                name = describe_activation(site.activation, site.parameters)
+                counts[name] = counts.get(name, 0) + 1
+            there = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no activation at all"
+            raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}")
+
+
+def _rewrite(
+    work: _Work, path: Path, folder: Path, request: ConversionRequest, stack: ExitStack
+) -> None:
+    targets = ProviderTargets(request.providers)
+    if request.swap:
+        work.plan += run_rules([SwapActivation(request.swap, request.where)], work.model, targets)
+    swapped = bool(work.plan.changes)
+    if request.fuse:
+        if swapped and request.validate and not request.dry_run:
+            # Fusing is judged against this: swapped, and otherwise untouched.
+            beside = folder if path.parent == folder else path.parent
+            work.swapped = _stage_beside(work.model, beside, folder, stack)
+        fused = run_rules(FUSING, work.model, targets)
+        if any("Fused" in c.after for c in fused.changes):
+            names = ",".join(short_name(p) for p in request.providers)
+            work.model.content.metadata_props[FUSED_FOR] = names
+        work.plan += fused
+
+
+def _stage_beside(model: OnnxModel, beside: Path, folder: Path, stack: ExitStack) -> Path:
+    """A temporary copy that shares external weights where the folder can be written."""
+    try:
+        staged = stage_model(model, beside / "swapped.onnx")
+    except UsageError:
+        staged = stage_model(model, folder / "swapped.onnx")
+    stack.enter_context(staged)
+    return staged.path
+
+
+def _entry(path: Path, work: _Work) -> ModelEntry:
+    return ModelEntry(
+        path=str(path),
+        sites=tuple(work.before),
+        changes=work.plan.changes,
+        refusals=work.plan.refusals,
+    )
+
+
+def _nothing_done(entry: ModelEntry, request: ConversionRequest) -> ModelEntry:
+    """What it means that no rule changed anything."""
+    if request.swap:
+        return replace(
+            entry,
+            outcome=Outcome.REFUSED,
+            exit_code=UsageError.exit_code,
+            message="every site that was asked for was refused; nothing was written",
+        )
+    asked = "there was nothing to fold or fuse" if request.fuse else "nothing was asked for"
+    return replace(entry, notes=(*entry.notes, f"{asked}: the output is the same graph"))
+
+
+def _with_size(entry: ModelEntry, path: Path, staged: StagedModel, work: _Work) -> ModelEntry:
+    size = {
+        "bytes_before": path.stat().st_size,
+        "bytes_after": staged.path.stat().st_size,
+        "nodes_before": work.nodes,
+        "nodes_after": count_nodes(work.model),
+    }
+    notes = entry.notes
+    if staged.shares_weights_with:
+        files = ", ".join(str(p) for p in staged.shares_weights_with)
+        notes = (*notes, f"the output refers to the weights in {files}; keep them beside it")
+    return replace(entry, size=size, notes=notes)
+
+
+def _judge_and_write(
+    entry: ModelEntry,
+    work: _Work,
+    path: Path,
+    staged: StagedModel,
+    target: Path | None,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> ModelEntry:
+    evidence = gather_evidence(
+        original=path,
+        reference=work.swapped or (staged.path if _only_swapped(work.plan) else path),
+        candidate=staged.path,
+        work=work.model,
+        plan=work.plan,
+        request=request,
+        progress=progress,
+    )
+    entry = _with_evidence(entry, evidence)
+    if evidence.problem and not request.force:
+        return replace(
+            entry,
+            outcome=Outcome.FAILED,
+            exit_code=evidence.exit_code,
+            message=f"{evidence.problem}; nothing was written (--force writes it all the same)",
+        )
+    if evidence.problem:
+        entry = replace(entry, exit_code=evidence.exit_code, message=evidence.problem)
+    if target is None:
+        return entry
+    staged.commit()
+    return replace(entry, output=str(target))
+
+
+def _only_swapped(plan: Plan) -> bool:
+    return bool(plan.changes) and all(c.rule == "swap_activation" for c in plan.changes)
+
+
+def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:
+    return replace(
+        entry,
+        checks=evidence.checks,
+        equivalence=evidence.equivalence,
+        drift=evidence.drift,
+        latency=evidence.latency,
+        notes=(*entry.notes, *evidence.notes),
+    )

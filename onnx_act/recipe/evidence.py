@@ -1,0 +1,208 @@
+"""Gathering the evidence for one conversion, each piece in a process of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from onnx_act.errors import EvidenceError
+from onnx_act.evidence.drift import Drift, measure_drift
+from onnx_act.evidence.equivalence import judge_equivalence
+from onnx_act.evidence.latency import Latency, measure_latency
+from onnx_act.evidence.site_reference import (
+    ActivationCheck,
+    ActivationProbe,
+    check_activations,
+)
+from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.probe_models import activation_probe
+from onnx_act.graph.statistics import coarsest_float, measure_depth
+from onnx_act.runtime.isolate import run_isolated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from onnx_act.evidence.verdict import Equivalence
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.recipe.request import ConversionRequest
+    from onnx_act.rewrite.engine import Plan
+    from onnx_act.rewrite.rule import WrittenActivation
+
+_PROBE_SIZE: Final = 2001
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What was found out about a result.
+
+    Attributes:
+        checks: new activations against their reference.
+        equivalence: the result against the model it must equal.
+        drift: the result against the original, when something was swapped.
+        latency: the result against the original, per provider.
+        notes: what could not be found out, and why.
+        problem: why the result must not be used, "" when nothing speaks against it.
+        exit_code: for that problem.
+    """
+
+    checks: tuple[ActivationCheck, ...] | None = None
+    equivalence: Equivalence | None = None
+    drift: Drift | None = None
+    latency: tuple[Latency, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+    problem: str = ""
+    exit_code: int = 0
+
+    def fail(self, problem: str, exit_code: int = EvidenceError.exit_code) -> None:
+        """Note a reason against the result; the first one counts."""
+        if not self.problem:
+            self.problem, self.exit_code = problem, exit_code
+
+
+def gather_evidence(
+    *,
+    original: Path,
+    reference: Path,
+    candidate: Path,
+    work: OnnxModel,
+    plan: Plan,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> Evidence:
+    """Everything the request asks to know about a staged result.
+
+    Args:
+        original: the input.
+        reference: what the result must equal: the input, or the input with its swaps.
+        candidate: the staged result.
+        work: the result in memory.
+        plan: what was done.
+        request: what to find out.
+        progress: told what is going on.
+    """
+    evidence = Evidence()
+    if request.validate:
+        _validate(evidence, original, reference, candidate, work, plan, request, progress)
+    if request.bench and not evidence.problem:
+        _measure(evidence, original, candidate, request, progress)
+    return evidence
+
+
+def _validate(
+    evidence: Evidence,
+    original: Path,
+    reference: Path,
+    candidate: Path,
+    work: OnnxModel,
+    plan: Plan,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> None:
+    swapped = any(c.rule == "swap_activation" for c in plan.changes)
+    try:
+        if swapped:
+            progress("checking new activations")
+            evidence.checks = run_isolated(
+                check_activations,
+                _probes(plan, work),
+                request.providers,
+                timeout_s=request.timeout_s,
+            )
+            failed = [c for c in evidence.checks if not c.passed]
+            if failed:
+                worst = failed[0]
+                evidence.fail(
+                    f"{worst.activation} as {worst.written} is {worst.max_abs:.3g} off its "
+                    f"reference on {worst.provider} (at x = {worst.at:g})"
+                )
+        progress("judging equivalence")
+        evidence.equivalence = run_isolated(
+            judge_equivalence,
+            reference,
+            candidate,
+            providers=request.providers,
+            request=request.feeds,
+            threads=request.threads,
+            depth=measure_depth(work),
+            coarsest_dtype=coarsest_float(work),
+            timeout_s=request.timeout_s,
+        )
+        if not evidence.equivalence.passed:
+            evidence.fail(f"not equivalent: {evidence.equivalence.reason}")
+        if swapped:
+            progress("measuring drift")
+            evidence.drift = run_isolated(
+                measure_drift,
+                original,
+                candidate,
+                provider=request.providers[0],
+                request=request.feeds,
+                threads=request.threads,
+                timeout_s=request.timeout_s,
+            )
+    except EvidenceError as error:
+        evidence.fail(f"it could not be validated: {error}")
+
+
+def _measure(
+    evidence: Evidence,
+    original: Path,
+    candidate: Path,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> None:
+    measured: list[Latency] = []
+    for provider in request.providers:
+        progress("measuring latency")
+        try:
+            measured.append(
+                run_isolated(
+                    measure_latency,
+                    original,
+                    candidate,
+                    provider=provider,
+                    seconds=request.bench_seconds,
+                    threads=request.threads,
+                    request=request.feeds,
+                    timeout_s=request.timeout_s,
+                )
+            )
+        except EvidenceError as error:
+            evidence.notes.append(f"latency could not be measured: {error}")
+    evidence.latency = tuple(measured)
+
+
+def _probes(plan: Plan, work: OnnxModel) -> list[ActivationProbe]:
+    """One probe for each different way in which a swap wrote an activation."""
+    found: dict[bytes, tuple[WrittenActivation, int]] = {}
+    for change in plan.changes:
+        written = change.written
+        if written is None:
+            continue
+        model = activation_probe(
+            written.lowering,
+            written.activation,
+            written.parameters,
+            written.dtype,
+            written.scope,
+            work.content.ir_version,
+            _PROBE_SIZE,
+        )
+        found[model] = (written, found.get(model, (written, 0))[1] + 1)
+    return [
+        ActivationProbe(
+            activation=written.activation.name,
+            parameters={
+                k: float(v.flat[0]) if isinstance(v, np.ndarray) else v
+                for k, v in written.parameters.items()
+            },
+            written=f"{describe_activation(written.activation, written.parameters)} "
+            f"({written.lowering.label})",
+            model=model,
+            count=count,
+        )
+        for model, (written, count) in found.items()
+    ]

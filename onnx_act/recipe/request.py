@@ -1,0 +1,62 @@
+"""What one conversion is asked to do; every field is the command-line option of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onnx_act.runtime.feeds import FeedRequest
+from onnx_act.runtime.target import require_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onnx_act.graph.selectors import Selector
+    from onnx_act.rewrite.swap_request import SwapRequest
+
+_CPU: Final = ("CPUExecutionProvider",)
+
+
+@dataclass(frozen=True)
+class ConversionRequest:
+    """One conversion.
+
+    Attributes:
+        swap: what to exchange, in order; the first that covers a site is taken.
+        where: which sites may be swapped; None for all on feature paths.
+        fuse: whether to fold and fuse.
+        opset: the opset to raise the model to, None to leave it.
+        providers: what the result must run on, as full names, at least one.
+        feeds: what models are run on.
+        threads: threads within an operator, 0 for the runtime's default.
+        validate: whether to run both models and judge.
+        bench: whether to measure latency.
+        bench_seconds: how long measuring may take, per provider.
+        dry_run: whether to stop before anything is written or run.
+        force: whether to write even when the evidence does not hold.
+        timeout_s: how long one piece of evidence may take before it is given up.
+    """
+
+    swap: tuple[SwapRequest, ...] = ()
+    where: Selector | None = None
+    fuse: bool = False
+    opset: int | None = None
+    providers: tuple[str, ...] = _CPU
+    feeds: FeedRequest = field(default_factory=FeedRequest)
+    threads: int = 0
+    validate: bool = True
+    bench: bool = True
+    bench_seconds: float = 5.0
+    dry_run: bool = False
+    force: bool = False
+    timeout_s: float = 1800.0
+
+
+def require_providers(names: Iterable[str]) -> tuple[str, ...]:
+    """The full names of providers that really run here, each once; the CPU when none is named.
+
+    Raises:
+        UnknownNameError: nobody knows a name.
+        ProviderUnavailableError: one of them cannot run; the message says what to install.
+    """
+    return tuple(dict.fromkeys(require_provider(n) for n in names)) or _CPU

@@ -1,0 +1,1 @@
+"""What was found, planned, refused, validated and measured, as one document, and its renderings."""

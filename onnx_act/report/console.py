@@ -1,0 +1,166 @@
+"""The document for a person at a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.markup import escape
+from rich.table import Table
+
+from onnx_act.report.summary import (
+    change_lines,
+    drift_rows,
+    equivalence_rows,
+    figure,
+    headline,
+    latency_rows,
+    parameters_text,
+    refusal_lines,
+    site_kinds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+
+    from onnx_act.report.document import ModelEntry, Report
+
+_MOST_REFUSALS: Final = 12
+_MOST_OUTPUTS: Final = 8
+
+
+def render_report(console: Console, report: Report, *, every_site: bool = False) -> None:
+    """Print every part of the document that the command produced.
+
+    Args:
+        console: where to.
+        report: what.
+        every_site: one line per site instead of one per kind.
+    """
+    for entry in report.models:
+        _entry(console, entry, report.command, every_site=every_site)
+
+
+def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: bool) -> None:
+    console.print(f"[bold]{escape(entry.path)}[/bold]")
+    data = entry.to_dict()
+    if every_site and "sites" in data:
+        console.print(_site_table(data["sites"]))
+    elif "sites" in data:
+        console.print(_kind_table(data["sites"]))
+    if data.get("changes"):
+        rows = [(str(n), r, f"{b} -> {a}") for n, r, b, a in change_lines(data["changes"])]
+        console.print(_table("changes", ("count", "rule", "what"), rows))
+    if data.get("refusals"):
+        _refusals(console, data["refusals"])
+    if data.get("checks"):
+        _checks(console, data["checks"])
+    if "equivalence" in data:
+        _equivalence(console, data["equivalence"])
+    if "drift" in data:
+        names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
+        console.print(_table("drift from the original", names, drift_rows(data["drift"])))
+    if data.get("latency"):
+        _latency(console, data["latency"])
+    if "size" in data:
+        size = data["size"]
+        console.print(
+            f"nodes {size['nodes_before']} -> {size['nodes_after']}, "
+            f"bytes {size['bytes_before']:,} -> {size['bytes_after']:,}"
+        )
+    for note in data["notes"]:
+        console.print(f"note: {escape(note)}")
+    if command not in {"inspect", "bench"} or entry.exit_code:
+        style = "bold red" if entry.exit_code else "bold green"
+        console.print(escape(headline(entry)), style=style)
+    console.print()
+
+
+def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in names:
+        right = name in {"count", "max abs", "mean abs", "noise floor", "median", "p90", "p99"}
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    return table
+
+
+def _kind_table(sites: list[dict[str, Any]]) -> Table:
+    names = ("count", "activation", "written as", "spelling", "after", "role")
+    rows = [
+        (str(k.count), k.activation, k.written, k.spelling, k.after, k.role)
+        for k in site_kinds(sites)
+    ]
+    return _table("activations", names, rows or [("0", "none found", "", "", "", "")])
+
+
+def _site_table(sites: list[dict[str, Any]]) -> Table:
+    names = ("index", "activation", "id", "written as", "after", "before", "role", "depth")
+    rows = [
+        (
+            str(s["index"]),
+            s["activation"] + parameters_text(s["parameters"])
+            if s["activation"] != "unknown"
+            else f"unknown: {s['formula']}",
+            s["id"],
+            ", ".join(s["operators"]),
+            s["producer"],
+            ", ".join(s["consumers"]),
+            s["role"],
+            str(s["depth"]),
+        )
+        for s in sites
+    ]
+    return _table("activations", names, rows or [("", "none found", *[""] * 6)])
+
+
+def _refusals(console: Console, refusals: list[dict[str, Any]]) -> None:
+    lines = refusal_lines(refusals)
+    rows = [(str(n), rule, act, reason) for n, rule, act, reason in lines[:_MOST_REFUSALS]]
+    console.print(_table("left as it is", ("count", "rule", "activation", "because"), rows))
+    if len(lines) > _MOST_REFUSALS:
+        console.print(f"... and {len(lines) - _MOST_REFUSALS} more reasons; see --report")
+
+
+def _checks(console: Console, checks: list[dict[str, Any]]) -> None:
+    names = ("count", "new activation", "on", "verdict", "max abs", "allowed there")
+    rows = [
+        (
+            str(c["count"]),
+            c["written"],
+            c["provider"],
+            "passed" if c["passed"] else "FAILED",
+            figure(c["max_abs"]),
+            figure(c["allowed"]),
+        )
+        for c in checks
+    ]
+    console.print(_table("new activations against their float64 reference", names, rows))
+
+
+def _equivalence(console: Console, equivalence: dict[str, Any]) -> None:
+    names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
+    rows = equivalence_rows(equivalence)
+    console.print(_table("equivalence", names, rows[:_MOST_OUTPUTS]))
+    if len(rows) > _MOST_OUTPUTS:
+        failed = sum(r[2] == "FAILED" for r in rows)
+        console.print(f"... and {len(rows) - _MOST_OUTPUTS} more; {failed} failed in all")
+    for provider in equivalence["providers"]:
+        for note in provider["notes"]:
+            console.print(f"note: {escape(note)}")
+        elsewhere = provider["candidate_elsewhere"]
+        if elsewhere:
+            kinds = sorted({n["op_type"] for n in elsewhere})
+            console.print(
+                f"note: {len(elsewhere)} nodes run elsewhere than asked ({', '.join(kinds)})"
+            )
+
+
+def _latency(console: Console, latency: list[dict[str, Any]]) -> None:
+    names = ("on", "model", "median", "p90", "p99", "original / result")
+    console.print(_table("latency", names, latency_rows(latency)))
+    for measured in latency:
+        for warning in measured["warnings"]:
+            console.print(f"note: {escape(warning)}")

@@ -1,0 +1,97 @@
+"""The document as Markdown, fit for a job summary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from onnx_act.report.summary import (
+    change_lines,
+    drift_rows,
+    equivalence_rows,
+    figure,
+    headline,
+    latency_rows,
+    refusal_lines,
+    site_kinds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from onnx_act.report.document import ModelEntry, Report
+
+
+def render_markdown(report: Report) -> str:
+    """The document as Markdown text."""
+    parts = [f"# onnx-act {report.command}", ""]
+    for entry in report.models:
+        parts.extend(_entry(entry))
+    data = report.to_dict()
+    environment = ", ".join(f"{k} {v}" for k, v in data["environment"].items())
+    parts.extend([f"onnx-act {data['version']}; {environment}", ""])
+    return "\n".join(parts)
+
+
+def _entry(entry: ModelEntry) -> list[str]:
+    data = entry.to_dict()
+    parts = [f"## {_cell(entry.path)}", "", f"**{_cell(headline(entry))}**", ""]
+    if "sites" in data:
+        rows = [
+            (str(k.count), k.activation, k.written, k.spelling, k.after, k.role)
+            for k in site_kinds(data["sites"])
+        ]
+        names = ("count", "activation", "written as", "spelling", "after", "role")
+        parts.extend(_section("Activations", names, rows))
+    if data.get("changes"):
+        rows3 = [(str(n), r, f"{b} -> {a}") for n, r, b, a in change_lines(data["changes"])]
+        parts.extend(_section("Changes", ("count", "rule", "what"), rows3))
+    if data.get("refusals"):
+        rows4 = [(str(n), r, a, why) for n, r, a, why in refusal_lines(data["refusals"])]
+        names = ("count", "rule", "activation", "because")
+        parts.extend(_section("Left as it is", names, rows4))
+    parts.extend(_evidence(data))
+    parts.extend(f"- {_cell(note)}" for note in data["notes"])
+    parts.append("")
+    return parts
+
+
+def _evidence(data: dict[str, Any]) -> list[str]:
+    parts: list[str] = []
+    if data.get("checks"):
+        rows = [
+            (
+                c["written"],
+                c["provider"],
+                "passed" if c["passed"] else "FAILED",
+                figure(c["max_abs"]),
+                figure(c["allowed"]),
+            )
+            for c in data["checks"]
+        ]
+        names: tuple[str, ...] = ("new activation", "on", "verdict", "max abs", "allowed there")
+        parts.extend(_section("New activations against their reference", names, rows))
+    if "equivalence" in data:
+        names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
+        parts.extend(_section("Equivalence", names, equivalence_rows(data["equivalence"])))
+    if "drift" in data:
+        names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
+        parts.extend(_section("Drift from the original", names, drift_rows(data["drift"])))
+    if data.get("latency"):
+        names = ("on", "model", "median", "p90", "p99", "original / result")
+        parts.extend(_section("Latency", names, latency_rows(data["latency"])))
+    return parts
+
+
+def _section(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [f"### {title}", "", _row(names), _row(["---"] * len(names))]
+    lines.extend(_row([_cell(c) for c in row]) for row in rows)
+    lines.append("")
+    return lines
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,194 @@
+"""What the text renderings share: the same facts, counted and worded once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from onnx_act.report.document import ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class SiteKind:
+    """Sites of one activation that are written and placed alike."""
+
+    count: int
+    activation: str
+    written: str
+    spelling: str
+    after: str
+    role: str
+
+
+_MOST_KINDS = 3
+
+
+def parameters_text(parameters: dict[str, Any]) -> str:
+    """Parameters in brackets, arrays by their shape."""
+    shown = [f"{k}={_value_text(v)}" for k, v in parameters.items()]
+    return f"({', '.join(shown)})" if shown else ""
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, list):
+        dims = []
+        inner: Any = value
+        while isinstance(inner, list):
+            dims.append(str(len(inner)))
+            inner = inner[0] if inner else None
+        return f"[{'x'.join(dims)}]"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def site_kinds(sites: Iterable[dict[str, Any]]) -> list[SiteKind]:
+    """One line per kind of site, the most frequent first."""
+    kinds: dict[tuple[str, ...], Counter[str]] = {}
+    for site in sites:
+        name = site["activation"]
+        if name == "unknown":
+            shown = f"unknown: {site['formula']}"
+        else:
+            shown = name + parameters_text(site["parameters"])
+        written = ", ".join(site["operators"])
+        key = (shown, written, site["spelling"], site["role"])
+        kinds.setdefault(key, Counter())[site["producer"]] += 1
+    found = [
+        SiteKind(after.total(), shown, written, spelling, _names(after), role)
+        for (shown, written, spelling, role), after in kinds.items()
+    ]
+    return sorted(found, key=lambda k: (-k.count, k.activation))
+
+
+def _names(counts: Counter[str]) -> str:
+    common = [name for name, _ in counts.most_common(_MOST_KINDS)]
+    more = len(counts) - len(common)
+    return ", ".join(common) + (f" and {more} more" if more else "")
+
+
+def change_lines(changes: Iterable[dict[str, Any]]) -> list[tuple[int, str, str, str]]:
+    """(count, rule, before, after), in the order in which they were made."""
+    counts = Counter((c["rule"], c["before"], c["after"]) for c in changes)
+    return [(n, *key) for key, n in counts.items()]
+
+
+def refusal_lines(refusals: Iterable[dict[str, Any]]) -> list[tuple[int, str, str, str]]:
+    """(count, rule, activation, reason)."""
+    counts = Counter((r["rule"], r["activation"], r["reason"]) for r in refusals)
+    return [(n, *key) for key, n in counts.most_common()]
+
+
+def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
+    """provider, output, verdict, max abs, allowed share, noise floor, per output."""
+    rows: list[tuple[str, ...]] = []
+    for provider in equivalence["providers"]:
+        name = short_provider(provider["provider"])
+        if not provider["outputs"]:
+            rows.append((name, "-", "FAILED", "-", "-", provider["reason"]))
+        rows.extend(
+            (
+                name,
+                output["output"],
+                "passed" if output["passed"] else "FAILED",
+                figure(output["max_abs"]),
+                f"{figure(output['minimum_tolerance'])} x",
+                figure(output["noise_floor"]["max_abs"]),
+            )
+            for output in provider["outputs"]
+        )
+    return rows
+
+
+def drift_rows(drift: dict[str, Any]) -> list[tuple[str, ...]]:
+    """output, max abs, mean abs, SQNR, cosine, top-1 agreement, accuracy."""
+    rows = []
+    for output in drift["outputs"]:
+        difference = output["difference"]
+        if difference is None:
+            rows.append((output["output"], "-", "-", "-", "-", "shapes differ", "-"))
+            continue
+        rows.append(
+            (
+                output["output"],
+                figure(difference["max_abs"]),
+                figure(difference["mean_abs"]),
+                f"{figure(difference['sqnr_db'])} dB",
+                figure(difference["cosine"]),
+                share(difference["top1"]),
+                _accuracies(output),
+            )
+        )
+    return rows
+
+
+def _accuracies(output: dict[str, Any]) -> str:
+    before, after = output["accuracy_before"], output["accuracy_after"]
+    return "-" if before is None or after is None else f"{share(before)} -> {share(after)}"
+
+
+def share(agreement: dict[str, Any] | None) -> str:
+    """An agreement as a percentage, `-` when there is none."""
+    if agreement is None or not agreement["total"]:
+        return "-"
+    return f"{100 * agreement['agreed'] / agreement['total']:.2f} %"
+
+
+def latency_rows(entry: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """provider, model, median, p90, p99, ratio."""
+    rows: list[tuple[str, ...]] = []
+    for latency in entry:
+        name = short_provider(latency["provider"])
+        for key, label in (("a", "original"), ("b", "result")):
+            timing = latency[key]
+            if timing is None:
+                continue
+            figures = (duration(timing[k]) for k in ("median_s", "p90_s", "p99_s"))
+            ratio = ratio_text(latency["ratio"]) if key == "b" else ""
+            label_shown = label if latency["b"] is not None else "model"
+            rows.append((name, label_shown, *figures, ratio))
+    return rows
+
+
+def ratio_text(ratio: dict[str, Any] | None) -> str:
+    """A ratio with its interval and verdict."""
+    if ratio is None:
+        return ""
+    span = f"{ratio['median']:.3f}x [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+    if ratio["verdict"] == "no difference shown":
+        return f"{span} {ratio['verdict']} (could show {100 * ratio['resolution']:.1f} %)"
+    return f"{span} {ratio['verdict']}"
+
+
+def short_provider(name: str) -> str:
+    """`cpu` for CPUExecutionProvider."""
+    return name.removesuffix("ExecutionProvider").lower()
+
+
+def figure(value: Any) -> str:
+    """A number with three digits; text as it is."""
+    return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it."""
+    for unit, factor in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
+        if seconds * factor >= 1.0:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e9:.3g} ns"
+
+
+def headline(entry: ModelEntry) -> str:
+    """PASSED, FAILED or REFUSED, with what it rests on."""
+    if entry.outcome.value == "failed":
+        return f"FAILED: {entry.message}"
+    if entry.outcome.value == "refused":
+        return f"REFUSED: {entry.message}"
+    where = f"; wrote {entry.output}" if entry.output else ""
+    if entry.exit_code:
+        return f"FAILED: {entry.message}{where}"
+    if entry.equivalence is None:
+        return f"DONE (not validated){where}"
+    return f"PASSED{where}"
