@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import Annotated
 
 import typer
 
-
-class CatalogFormat(enum.StrEnum):
-    """What goes to stdout."""
-
-    TEXT = "text"
-    JSON = "json"
+from onnx_act.cli.options import FormatOption, OutputFormat
 
 
 def catalog(
@@ -29,9 +23,7 @@ def catalog(
         Path | None,
         typer.Option("--plot", metavar="FILE", help="Draw f and f' into a .svg or .png file."),
     ] = None,
-    output: Annotated[
-        CatalogFormat, typer.Option("--format", help="What goes to stdout.")
-    ] = CatalogFormat.TEXT,
+    output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """List the activations, or show one: formula, derivative, range, lowerings, plot."""
     from onnx_act.errors import UsageError
@@ -46,11 +38,12 @@ def catalog(
     document = catalog_page.catalog_document(name, given)
     if name is not None and plot is not None:
         catalog_page.save_page_plot(name, given, plot)
-    if output is CatalogFormat.JSON:
+    if output is OutputFormat.JSON:
         import json
-        from importlib.metadata import version
 
-        head = {"schema": "onnx-act/catalog/1", "version": version("onnx-act")}
+        from onnx_act.report.document import package_version
+
+        head = {"schema": "onnx-act/catalog/1", "version": package_version()}
         typer.echo(json.dumps({**head, **document}, indent=2, allow_nan=False))
         return
     from rich.console import Console

@@ -113,7 +113,7 @@ def _site_table(sites: list[dict[str, Any]]) -> Table:
         )
         for s in sites
     ]
-    return _table("activations", names, rows or [("", "none found", *[""] * 6)])
+    return _table("activations", names, rows or [("", "none found", "", "", "", "", "", "")])
 
 
 def _refusals(console: Console, refusals: list[dict[str, Any]]) -> None:

@@ -40,6 +40,7 @@ def _entry(entry: ModelEntry) -> list[str]:
             (str(k.count), k.activation, k.written, k.spelling, k.after, k.role)
             for k in site_kinds(data["sites"])
         ]
+        names: tuple[str, ...]
         names = ("count", "activation", "written as", "spelling", "after", "role")
         parts.extend(_section("Activations", names, rows))
     if data.get("changes"):

@@ -104,7 +104,7 @@ def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
 
 def drift_rows(drift: dict[str, Any]) -> list[tuple[str, ...]]:
     """output, max abs, mean abs, SQNR, cosine, top-1 agreement, accuracy."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for output in drift["outputs"]:
         difference = output["difference"]
         if difference is None:
@@ -115,7 +115,7 @@ def drift_rows(drift: dict[str, Any]) -> list[tuple[str, ...]]:
                 output["output"],
                 figure(difference["max_abs"]),
                 figure(difference["mean_abs"]),
-                f"{figure(difference['sqnr_db'])} dB",
+                "identical" if difference["identical"] else f"{figure(difference['sqnr_db'])} dB",
                 figure(difference["cosine"]),
                 share(difference["top1"]),
                 _accuracies(output),
@@ -168,8 +168,8 @@ def short_provider(name: str) -> str:
 
 
 def figure(value: Any) -> str:
-    """A number with three digits; text as it is."""
-    return f"{value:.3g}" if isinstance(value, int | float) else str(value)
+    """A number with three digits; JSON's null stands for what is not finite."""
+    return "not finite" if value is None else f"{value:.3g}"
 
 
 def duration(seconds: float) -> str:

@@ -66,8 +66,10 @@ def _propose(node: ir.Node, scope: Scope, constants: Constants) -> Proposal:
     assert node.inputs[0] is not None
     before = node.inputs[0].producer()
     assert before is not None
-    affine = _affine(node, scope.opset(), constants)
-    folded = _FOLD[before.op_type](before, affine, constants)
+    # What overflows or has no root is refused below, by what comes out.
+    with np.errstate(all="ignore"):
+        affine = _affine(node, scope.opset(), constants)
+        folded = _FOLD[before.op_type](before, affine, constants)
     if isinstance(folded, str):
         return Refusal(_RULE, site, "", folded)
     weight, bias = folded
@@ -111,7 +113,21 @@ def _reason_against(node: ir.Node, scope: Scope, constants: Constants) -> str | 
                     "can be overridden by a caller" if constant.is_initializer() else "is computed"
                 )
                 return f"{constant.name} of {holder.op_type} {why}"
+            if constant is not None and constants.floats(constant) is None:
+                return f"{constant.name} of {holder.op_type} is a constant that is not evaluated"
+    if _dtype_of_weight(before, constants) is None:
+        return f"the element type of {before.op_type}'s weight is not known"
     return None
+
+
+def _dtype_of_weight(node: ir.Node, constants: Constants) -> ir.DataType | None:
+    """As declared or inferred; in a function that nobody calls, as the constant holds it."""
+    weight = node.inputs[1]
+    known = dtype_of(weight)
+    if known is not None or weight is None:
+        return known
+    array = constants.array(weight)
+    return None if array is None else ir.DataType.from_numpy(array.dtype)
 
 
 def _affine(node: ir.Node, opset: int, constants: Constants) -> _Affine:

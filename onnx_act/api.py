@@ -1,0 +1,226 @@
+"""The verbs of the command line as functions, with the same words and the same results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Union
+
+from onnx_act.graph.model import load_model
+from onnx_act.graph.selectors import parse_selector
+from onnx_act.graph.store import stage_model
+from onnx_act.recipe.compare_models import bench_models, validate_models
+from onnx_act.recipe.convert import convert_model
+from onnx_act.recipe.inspect import inspect_model
+from onnx_act.recipe.request import ConversionRequest, require_providers
+from onnx_act.report.document import Report
+from onnx_act.rewrite.swap_request import SwapRequest, make_swap, parse_swap
+from onnx_act.runtime.feeds import FeedRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx_act.activations.activation import ParameterValue
+    from onnx_act.graph.model import ModelSource
+
+PathLike = Union[str, "os.PathLike[str]"]
+#: What to put in an activation's place: its name, `name:parameter=value`, or name and parameters.
+SwapTarget = Union[str, "tuple[str, Mapping[str, ParameterValue]]"]
+Shapes = Mapping[str, Sequence[int]]
+
+
+def inspect(model: ModelSource, *, where: str | None = None, routine: bool = False) -> Report:
+    """What activations a model has, and where.
+
+    Args:
+        model: a path, `onnx.ModelProto` or `onnx_ir.Model`.
+        where: a selector, see `graph.selectors`.
+        routine: whether to list exp, erf, identity and bounds of integers too.
+
+    Raises:
+        ModelError: the model cannot be read.
+        SelectorError: the selector does not parse.
+    """
+    selector = None if where is None else parse_selector(where)
+    return Report("inspect", (inspect_model(model, routine=routine, where=selector),))
+
+
+def convert(
+    model: ModelSource,
+    out: PathLike | None = None,
+    *,
+    swap: Mapping[str, SwapTarget] | Sequence[str] = (),
+    where: str | None = None,
+    fuse: bool = False,
+    opset: int | None = None,
+    providers: Sequence[str] = (),
+    data: PathLike | None = None,
+    shapes: Shapes | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    validate: bool = True,
+    bench: bool = True,
+    bench_seconds: float = 5.0,
+    dry_run: bool = False,
+    force: bool = False,
+) -> Report:
+    """Swap, fold, fuse, validate and measure one model; write it when the evidence holds.
+
+    Args:
+        model: a path, `onnx.ModelProto` or `onnx_ir.Model`; never changed.
+        out: where the result goes; None writes nothing.
+        swap: activation -> its replacement, or texts as `--swap` takes them.
+        where: a selector of the sites to swap; without it gates and outputs are left alone.
+        fuse: whether to fold and fuse for the providers.
+        opset: the opset to raise the model to first.
+        providers: what the result must run on, by short or full name; the CPU when empty.
+        data: real inputs (`.npz`, `.npy` or a folder), with labels where there are any.
+        shapes: sizes of inputs whose dimensions are free.
+        seed: seeds generated inputs.
+        threads: threads within an operator, 0 for the runtime's default.
+        validate: whether to run both models and judge.
+        bench: whether to measure latency.
+        bench_seconds: how long measuring may take, per provider.
+        dry_run: plan only.
+        force: write even when the evidence does not hold.
+
+    Raises:
+        UsageError: a wrong name, value, selector or path; or no site that was asked for.
+        ModelError: the model cannot be read.
+        ProviderUnavailableError: a named provider cannot run here.
+    """
+    request = ConversionRequest(
+        swap=tuple(_swaps(swap)),
+        where=None if where is None else parse_selector(where),
+        fuse=fuse,
+        opset=opset,
+        providers=require_providers(providers),
+        feeds=_feeds(data, shapes, seed),
+        threads=threads,
+        validate=validate,
+        bench=bench,
+        bench_seconds=bench_seconds,
+        dry_run=dry_run,
+        force=force,
+    )
+    entry = convert_model(model, None if out is None else Path(out), request)
+    return Report("convert", (entry,))
+
+
+def swap(
+    model: ModelSource,
+    out: PathLike | None,
+    swap: Mapping[str, SwapTarget] | Sequence[str],
+    **options: Any,
+) -> Report:
+    """`convert` that only swaps, and does not measure; the options are those of `convert`."""
+    return convert(model, out, swap=swap, fuse=False, bench=False, **options)
+
+
+def fuse(model: ModelSource, out: PathLike | None, **options: Any) -> Report:
+    """`convert` that only folds and fuses, and does not measure; options as of `convert`."""
+    return convert(model, out, fuse=True, bench=False, **options)
+
+
+def validate(
+    reference: ModelSource,
+    candidate: ModelSource,
+    *,
+    providers: Sequence[str] = (),
+    data: PathLike | None = None,
+    shapes: Shapes | None = None,
+    seed: int = 0,
+    threads: int = 0,
+) -> Report:
+    """Whether two models compute the same on every provider; `exit_code` is 0 when they do.
+
+    Raises:
+        ModelError: a model cannot be read.
+        EvidenceError: the reference cannot be run.
+        ProviderUnavailableError: a named provider cannot run here.
+    """
+    with _as_file(reference) as first, _as_file(candidate) as second:
+        entry = validate_models(
+            first,
+            second,
+            providers=require_providers(providers),
+            feeds=_feeds(data, shapes, seed),
+            threads=threads,
+        )
+    return Report("validate", (entry,))
+
+
+def bench(
+    model: ModelSource,
+    other: ModelSource | None = None,
+    *,
+    seconds: float = 10.0,
+    providers: Sequence[str] = (),
+    data: PathLike | None = None,
+    shapes: Shapes | None = None,
+    seed: int = 0,
+    threads: int = 0,
+) -> Report:
+    """The latency of a model, or of two and their ratio with its 95 % interval.
+
+    Raises:
+        ModelError: a model cannot be read.
+        EvidenceError: a model cannot be run.
+        ProviderUnavailableError: a named provider cannot run here.
+    """
+    with _as_file(model) as first, _as_file(other) as second:
+        assert first is not None
+        entry = bench_models(
+            first,
+            second,
+            providers=require_providers(providers),
+            feeds=_feeds(data, shapes, seed),
+            seconds=seconds,
+            threads=threads,
+        )
+    return Report("bench", (entry,))
+
+
+def catalog(name: str | None = None) -> dict[str, Any]:
+    """The catalogue, or one activation of it, as plain data.
+
+    Raises:
+        UnknownNameError: nobody knows the activation.
+    """
+    from onnx_act.report.catalog_page import catalog_document  # noqa: PLC0415 - draws in rich
+
+    return catalog_document(name)
+
+
+def _feeds(data: PathLike | None, shapes: Shapes | None, seed: int) -> FeedRequest:
+    sizes = tuple((k, tuple(v)) for k, v in (shapes or {}).items())
+    return FeedRequest(seed=seed, shapes=sizes, data=None if data is None else Path(data))
+
+
+def _swaps(swap: Mapping[str, SwapTarget] | Sequence[str]) -> Iterator[SwapRequest]:
+    if not isinstance(swap, Mapping):
+        yield from (parse_swap(text) for text in swap)
+        return
+    for source, target in swap.items():
+        if isinstance(target, str):
+            yield parse_swap(f"{source}={target}")
+        else:
+            name, parameters = target
+            yield make_swap(source, name, parameters)
+
+
+@contextmanager
+def _as_file(source: ModelSource | None) -> Iterator[Path]:
+    """A model as a file, staged in a temporary folder when it is not one."""
+    if source is None:
+        yield None  # type: ignore[misc]
+    elif isinstance(source, str | os.PathLike):
+        yield Path(source)
+    else:
+        with TemporaryDirectory(prefix="onnx-act-") as folder:
+            with stage_model(load_model(source), Path(folder) / "model.onnx") as staged:
+                staged.commit()
+            yield Path(folder) / "model.onnx"

@@ -1,0 +1,124 @@
+"""What convert, swap and fuse share: options to a request, and models to their outputs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnx_act.cli.options import OutputFormat, parse_duration, parse_shapes
+from onnx_act.cli.present import present, progress
+from onnx_act.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnx_act.recipe.request import ConversionRequest
+    from onnx_act.report.document import ModelEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The options of a conversion, as they were typed."""
+
+    command: str
+    swap: list[str]
+    where: list[str]
+    fuse: bool
+    opset: int | None
+    provider: list[str]
+    data: Path | None
+    shape: list[str]
+    seed: int
+    threads: int
+    validate: bool
+    bench: bool
+    time: str
+    dry_run: bool
+    force: bool
+
+
+def run_conversion(
+    asked: Asked,
+    models: list[Path],
+    output_path: Path | None,
+    out_dir: Path | None,
+    reports: list[Path] | None,
+    output: OutputFormat,
+) -> None:
+    """Convert every model and show what became of it."""
+    from onnx_act.recipe.convert import convert_model
+    from onnx_act.report.document import Report
+    from onnx_act.report.write import check_report_paths
+
+    check_report_paths(reports or [])
+    pairs = _pairs(asked, models, output_path, out_dir)
+    request = make_request(asked)
+    entries: list[ModelEntry] = []
+    with progress() as tell:
+        for model, target in pairs:
+            try:
+                entries.append(convert_model(model, target, request, tell))
+            except ModelError as error:
+                if len(pairs) == 1:
+                    raise
+                entries.append(_failed(model, error))
+    present(Report(asked.command, tuple(entries), tuple(sys.argv[1:])), output, reports)
+
+
+def _failed(model: Path, error: ModelError) -> ModelEntry:
+    from onnx_act.report.document import ModelEntry, Outcome
+
+    return ModelEntry(str(model), Outcome.FAILED, exit_code=error.exit_code, message=str(error))
+
+
+def _pairs(
+    asked: Asked, models: list[Path], output_path: Path | None, out_dir: Path | None
+) -> list[tuple[Path, Path | None]]:
+    if output_path is not None and out_dir is not None:
+        raise UsageError("give -o OUT or --out-dir DIR, not both")
+    if output_path is not None:
+        if len(models) != 1:
+            raise UsageError(
+                f"-o names one file, and there are {len(models)} models: use --out-dir"
+            )
+        return [(models[0], output_path)]
+    if out_dir is None:
+        if not asked.dry_run:
+            raise UsageError("say where the result goes: -o OUT or --out-dir DIR (or --dry-run)")
+        return [(m, None) for m in models]
+    targets = [out_dir / m.name for m in models]
+    if len(set(targets)) != len(targets):
+        raise UsageError("two models of one name would be written to one file in --out-dir")
+    return list(zip(models, targets, strict=True))
+
+
+def make_request(asked: Asked) -> ConversionRequest:
+    """The request that the options spell.
+
+    Raises:
+        UsageError: an option does not parse, or names what nobody knows.
+        ProviderUnavailableError: a named provider cannot run here.
+    """
+    from onnx_act.graph.selectors import parse_selector
+    from onnx_act.recipe.request import ConversionRequest, require_providers
+    from onnx_act.rewrite.swap_request import parse_swap
+    from onnx_act.runtime.feeds import FeedRequest
+
+    selectors = [parse_selector(w) for w in asked.where]
+    if selectors and not asked.swap:
+        raise UsageError("--where selects what is swapped: it needs --swap")
+    return ConversionRequest(
+        swap=tuple(parse_swap(s) for s in asked.swap),
+        where=(lambda site: all(s(site) for s in selectors)) if selectors else None,
+        fuse=asked.fuse,
+        opset=asked.opset,
+        providers=require_providers(asked.provider),
+        feeds=FeedRequest(seed=asked.seed, shapes=parse_shapes(asked.shape), data=asked.data),
+        threads=asked.threads,
+        validate=asked.validate,
+        bench=asked.bench,
+        bench_seconds=parse_duration(asked.time, "--time"),
+        dry_run=asked.dry_run,
+        force=asked.force,
+    )

@@ -1,0 +1,80 @@
+"""`onnx-act convert`: the whole job."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from typing import Annotated
+
+import typer
+
+from onnx_act.cli.options import (
+    DataOption,
+    DryRunOption,
+    ForceOption,
+    FormatOption,
+    OpsetOption,
+    OutputFormat,
+    ProviderOption,
+    ReportOption,
+    SeedOption,
+    ShapeOption,
+    SwapOption,
+    ThreadsOption,
+    ValidateOption,
+    WhereOption,
+)
+
+
+def convert(
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files.")],
+    output_path: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
+    ] = None,
+    out_dir: Annotated[
+        Path | None,
+        typer.Option("--out-dir", metavar="DIR", help="A folder for the results of several."),
+    ] = None,
+    swap: SwapOption = None,
+    where: WhereOption = None,
+    fuse: Annotated[
+        bool, typer.Option("--fuse/--no-fuse", help="Fold and fuse for the named providers.")
+    ] = False,
+    opset: OpsetOption = None,
+    provider: ProviderOption = None,
+    data: DataOption = None,
+    shape: ShapeOption = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = 0,
+    validate: ValidateOption = True,
+    bench: Annotated[
+        bool, typer.Option("--bench/--no-bench", help="Measure the latency of both models.")
+    ] = True,
+    time: Annotated[
+        str, typer.Option("--time", metavar="TIME", help="How long to measure, per provider.")
+    ] = "5s",
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    report: ReportOption = None,
+    output: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Find, swap, fuse, validate and measure; write the result when the evidence holds."""
+    from onnx_act.cli.conversion import Asked, run_conversion
+
+    asked = Asked(
+        command="convert",
+        swap=swap or [],
+        where=where or [],
+        fuse=fuse,
+        opset=opset,
+        provider=provider or [],
+        data=data,
+        shape=shape or [],
+        seed=seed,
+        threads=threads,
+        validate=validate,
+        bench=bench,
+        time=time,
+        dry_run=dry_run,
+        force=force,
+    )
+    run_conversion(asked, models, output_path, out_dir, report, output)

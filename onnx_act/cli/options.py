@@ -1,0 +1,123 @@
+"""Options that several commands take, declared once."""
+
+from __future__ import annotations
+
+import enum
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OutputFormat(enum.StrEnum):
+    """What goes to stdout."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+FormatOption = Annotated[
+    OutputFormat,
+    typer.Option("--format", help="What goes to stdout; JSON is exactly one document."),
+]
+ProviderOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="What it must run on: cpu, cuda, openvino, ... or a full name; repeatable.",
+    ),
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE|DIR",
+        help="Real inputs: .npz keyed by input name (labels under 'labels'), .npy, or a folder.",
+    ),
+]
+ShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME:1,3,224,224",
+        help="The size of an input whose dimensions are free; repeatable.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seeds the generated inputs.")]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", min=0, help="Threads within an operator; 0: the default.")
+]
+ReportOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--report", metavar="FILE", help="Write the report to a .json or .md file; repeatable."
+    ),
+]
+SwapOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--swap",
+        metavar="FROM=TO[:name=value,...]",
+        help="Exchange an activation, as relu=leaky_relu:negative_slope=0.1; a value @FILE.npz "
+        "gives one array per channel; repeatable.",
+    ),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="SELECTOR",
+        help="Which sites to swap, as 'after:Conv and not name:head*'; repeated ones must all "
+        "hold. Without it gates and outputs are left alone.",
+    ),
+]
+OpsetOption = Annotated[
+    int | None, typer.Option("--opset", metavar="N", help="Raise the model to this opset first.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Write the output even when the evidence does not hold.")
+]
+ValidateOption = Annotated[
+    bool,
+    typer.Option("--validate/--no-validate", help="Run both models and judge equivalence."),
+]
+_SHAPE = re.compile(r"(?P<name>.+?):\[?(?P<dims>\d+(?:\s*[,x]\s*\d+)*)\]?")
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?")
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+
+
+def parse_shapes(texts: list[str] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Shapes as `--shape` writes them: `x:1,3,224,224` or `x:[1,3,224,224]`.
+
+    Raises:
+        UsageError: one of them does not parse.
+    """
+    from onnx_act.errors import UsageError
+
+    found: list[tuple[str, tuple[int, ...]]] = []
+    for text in texts or []:
+        match = _SHAPE.fullmatch(text.strip())
+        if match is None:
+            raise UsageError(f"--shape takes NAME:1,3,224,224, not {text!r}")
+        dims = tuple(int(d) for d in re.split(r"[,x]", match.group("dims")))
+        found.append((match.group("name"), dims))
+    return tuple(found)
+
+
+def parse_duration(text: str, option: str) -> float:
+    """Seconds from `30s`, `5m`, `500ms` or a bare number.
+
+    Raises:
+        UsageError: it does not parse, or is nothing.
+    """
+    from onnx_act.errors import UsageError
+
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or float(match.group("number")) == 0:
+        raise UsageError(f"{option} takes a time such as 30s or 5m, not {text!r}")
+    return float(match.group("number")) * _UNITS[match.group("unit")]

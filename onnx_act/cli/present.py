@@ -1,0 +1,58 @@
+"""Showing a report, and progress, the way the options ask."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+from onnx_act.cli.options import OutputFormat
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from onnx_act.report.document import Report
+
+_WIDTH_WHEN_PIPED = 160
+
+
+def present(
+    report: Report,
+    output: OutputFormat,
+    files: list[Path] | None = None,
+    *,
+    every_site: bool = False,
+) -> None:
+    """Print the report, write it where asked, and end with its exit code."""
+    from onnx_act.report.write import write_report
+
+    for path in files or []:
+        write_report(report, path)
+    if output is OutputFormat.JSON:
+        from onnx_act.report.json import render_json
+
+        typer.echo(render_json(report))
+    else:
+        from rich.console import Console
+
+        from onnx_act.report.console import render_report
+
+        # Piped output is not cut to an 80-column terminal that is not there.
+        width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
+        render_report(Console(width=width, highlight=False), report, every_site=every_site)
+    raise typer.Exit(report.exit_code)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """A function that tells what is going on, on stderr, when that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status("starting") as status:
+        yield lambda text: status.update(text)

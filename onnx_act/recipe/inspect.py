@@ -1,0 +1,32 @@
+"""What activations a model has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onnx_act.graph.model import load_model
+from onnx_act.graph.sites import find_sites
+from onnx_act.report.document import ModelEntry
+
+if TYPE_CHECKING:
+    from onnx_act.graph.model import ModelSource
+    from onnx_act.graph.selectors import Selector
+
+
+def inspect_model(
+    source: ModelSource, *, routine: bool = False, where: Selector | None = None
+) -> ModelEntry:
+    """Every site of a model.
+
+    Args:
+        source: a path, `onnx.ModelProto` or `onnx_ir.Model`.
+        routine: whether to list exp, erf, identity and bounds of integers too.
+        where: which sites to list; None for all.
+
+    Raises:
+        ModelError: the model cannot be read.
+    """
+    model = load_model(source)
+    sites = find_sites(model, routine=routine)
+    chosen = tuple(s for s in sites if where is None or where(s))
+    return ModelEntry(path=str(model.path) if model.path else "<model>", sites=chosen)
