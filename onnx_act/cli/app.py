@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 
-import click
 import typer
 
 from onnx_act.cli.bench import bench
@@ -30,6 +29,8 @@ for _command in (convert, inspect, swap, fuse, validate, bench, catalog, doctor)
     app.command()(_command)
 _INTERRUPTED = 130
 _BUG = 70
+# Newer typer carries its own click; this is the root of its usage errors in either case.
+_WRONG_USE = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
 
 @app.callback(invoke_without_command=True)
@@ -55,11 +56,9 @@ def run(arguments: list[str]) -> int:
         code = typer.main.get_command(app).main(
             arguments, prog_name="onnx-act", standalone_mode=False
         )
-    except click.exceptions.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         return _said("interrupted", _INTERRUPTED)
-    except KeyboardInterrupt:
-        return _said("interrupted", _INTERRUPTED)
-    except click.ClickException as error:
+    except _WRONG_USE as error:
         error.show()
         return 2
     except OnnxActError as error:

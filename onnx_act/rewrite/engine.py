@@ -50,6 +50,9 @@ def apply_plan(plan: Plan, model: OnnxModel) -> None:
 def run_rules(rules: Iterable[Rule], model: OnnxModel, targets: Capabilities) -> Plan:
     """Plan and apply rules in order, each seeing what those before it left.
 
+    A rule that enables itself is run until it proposes no change; of its refusals those of the
+    last time count. Every change takes nodes away, so that this ends.
+
     Args:
         rules: in the order in which one enables the next.
         model: edited in place.
@@ -62,5 +65,10 @@ def run_rules(rules: Iterable[Rule], model: OnnxModel, targets: Capabilities) ->
     for rule in rules:
         plan = plan_rule(rule, model, targets)
         apply_plan(plan, model)
-        done += plan
+        done += Plan(plan.changes)
+        while plan.changes and rule.enables_itself:
+            plan = plan_rule(rule, model, targets)
+            apply_plan(plan, model)
+            done += Plan(plan.changes)
+        done += Plan((), plan.refusals)
     return done

@@ -42,6 +42,7 @@ class FuseActivation:
     producer: str
     fused: str
     name: str = field(default="")
+    enables_itself: bool = field(default=False, init=False)
 
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every activation that directly follows the producer."""

@@ -32,6 +32,8 @@ class RemoveRedundantActivation:
     """Drop one of two adjacent activations when the other alone computes the same."""
 
     name: str = field(default=_RULE, init=False)
+    # Of three in a row the outer two become neighbours.
+    enables_itself: bool = field(default=True, init=False)
 
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every pair of adjacent activations of which one is idle."""

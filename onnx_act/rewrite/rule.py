@@ -142,5 +142,9 @@ class Rule(Protocol):
     def name(self) -> str:
         """How reports call it."""
 
+    @property
+    def enables_itself(self) -> bool:
+        """Whether it is to be planned again after changes of its own, until it has none."""
+
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for everything the rule is about."""

@@ -48,6 +48,7 @@ class SwapActivation:
     requests: tuple[SwapRequest, ...]
     where: Selector | None = None
     name: str = field(default=_RULE, init=False)
+    enables_itself: bool = field(default=False, init=False)
 
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every site that a request covers."""
