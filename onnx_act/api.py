@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Union
@@ -150,7 +151,8 @@ def validate(
             feeds=_feeds(data, shapes, seed),
             threads=threads,
         )
-    return Report("validate", (entry,))
+    shown = f"{_shown(reference)} against {_shown(candidate)}"
+    return Report("validate", (replace(entry, path=shown),))
 
 
 def bench(
@@ -181,7 +183,8 @@ def bench(
             seconds=seconds,
             threads=threads,
         )
-    return Report("bench", (entry,))
+    shown = _shown(model) if other is None else f"{_shown(model)} against {_shown(other)}"
+    return Report("bench", (replace(entry, path=shown),))
 
 
 def catalog(name: str | None = None) -> dict[str, Any]:
@@ -210,6 +213,11 @@ def _swaps(swap: Mapping[str, SwapTarget] | Sequence[str]) -> Iterator[SwapReque
         else:
             name, parameters = target
             yield make_swap(source, name, parameters)
+
+
+def _shown(source: ModelSource) -> str:
+    """What a report calls a model: an object has no path worth showing."""
+    return str(source) if isinstance(source, str | os.PathLike) else "<model>"
 
 
 @contextmanager

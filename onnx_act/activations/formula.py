@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Final
 
 from onnx_act.activations.primitives import ArraySource, Expr, Op, topological
@@ -49,6 +50,7 @@ _NAMED: Final = (
 )
 
 
+@lru_cache(maxsize=4096)
 def text(root: Expr) -> str:
     """The expression as plain text, such as `x * tanh(softplus(x))`."""
     return _print(root, latex=False)

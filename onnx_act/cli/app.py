@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shlex
 import sys
+from typing import Final, cast
 
 import typer
 
@@ -15,6 +18,7 @@ from onnx_act.cli.inspect import inspect
 from onnx_act.cli.steps import fuse, swap
 from onnx_act.cli.validate import validate
 from onnx_act.errors import OnnxActError
+from onnx_act.graph.garbage import collection_paused
 
 app = typer.Typer(
     name="onnx-act",
@@ -25,12 +29,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for _command in (convert, inspect, swap, fuse, validate, bench, catalog, doctor):
-    app.command()(_command)
+for _command, _summary in (
+    (convert, "Find, swap, fuse, validate, measure, and write"),
+    (inspect, "What activations are where, in one model or several"),
+    (swap, "Exchange activations, and validate"),
+    (fuse, "Fold and fuse for the named providers, and validate"),
+    (validate, "Do two models compute the same"),
+    (bench, "Latency of a model, or of two and their ratio"),
+    (catalog, "The activations, or one of them"),
+    (doctor, "Versions, providers that really run, what to install"),
+):
+    # Without it the list of commands shows the first words of each docstring, cut off.
+    app.command(short_help=_summary)(_command)
 _INTERRUPTED = 130
 _BUG = 70
 # Newer typer carries its own click; this is the root of its usage errors in either case.
-_WRONG_USE = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_WRONG_USE: Final = cast(
+    "type[typer.BadParameter]",
+    next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"),
+)
 
 
 @app.callback(invoke_without_command=True)
@@ -46,7 +63,11 @@ def _version(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and end the process with its exit code (see `errors`)."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    with collection_paused():
+        code = run(sys.argv[1:] if arguments is None else arguments)
+        # The process ends here: nothing is gained by taking a large graph apart first.
+        gc.freeze()
+        sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -59,22 +80,35 @@ def run(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _said("interrupted", _INTERRUPTED)
     except _WRONG_USE as error:
-        error.show()
-        return 2
+        if not arguments:
+            # The program alone, without a command: the message is the help.
+            error.show()
+            return 2
+        return _said(_wrong_use(error), 2)
     except OnnxActError as error:
         if type(error) is OnnxActError:
             return _said(f"{error}\nthis is a bug; it came from: {command}", _BUG)
         return _said(str(error), error.exit_code)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough; rich and typer say so by SystemExit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:  # noqa: BLE001 - the last resort: say that it is our fault, and how to repeat it
         import traceback
 
         traceback.print_exc()
         return _said(f"this is a bug; it came from: {command}", _BUG)
+    if code == _INTERRUPTED:
+        # Newer typer turns Ctrl-C into this code, without a word.
+        return _said("interrupted", _INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _wrong_use(error: typer.BadParameter) -> str:
+    """What typer says of a wrong command or option, in one line, and where to read on."""
+    place = error.ctx.command_path if error.ctx is not None else "onnx-act"
+    problem = " ".join(error.format_message().replace("Value error, ", "").split()).rstrip(".")
+    return f"{problem[:1].lower()}{problem[1:]}; see {place} --help"
 
 
 def _said(message: str, code: int) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_act.cli.options import OutputFormat, parse_duration, parse_shapes
 from onnx_act.cli.present import present, progress
-from onnx_act.errors import ModelError, UsageError
+from onnx_act.errors import EvidenceError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onnx_act.errors import OnnxActError
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.report.document import ModelEntry
 
@@ -59,17 +61,20 @@ def run_conversion(
         for model, target in pairs:
             try:
                 entries.append(convert_model(model, target, request, tell))
-            except ModelError as error:
+            except (ModelError, UsageError, EvidenceError) as error:
+                # What one model cannot take must not end the others, nor lose their report.
                 if len(pairs) == 1:
                     raise
                 entries.append(_failed(model, error))
+            gc.collect()  # it is paused while the program runs, and a graph is full of cycles
     present(Report(asked.command, tuple(entries), tuple(sys.argv[1:])), output, reports)
 
 
-def _failed(model: Path, error: ModelError) -> ModelEntry:
+def _failed(model: Path, error: OnnxActError) -> ModelEntry:
     from onnx_act.report.document import ModelEntry, Outcome
 
-    return ModelEntry(str(model), Outcome.FAILED, exit_code=error.exit_code, message=str(error))
+    outcome = Outcome.REFUSED if isinstance(error, UsageError) else Outcome.FAILED
+    return ModelEntry(str(model), outcome, exit_code=error.exit_code, message=str(error))
 
 
 def _pairs(

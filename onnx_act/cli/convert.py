@@ -26,7 +26,7 @@ from onnx_act.cli.options import (
 
 
 def convert(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files.")],
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
     ] = None,

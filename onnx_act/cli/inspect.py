@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="ONNX files.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files.")],
     sites: Annotated[
         bool, typer.Option("--sites", help="One line per site instead of one per kind.")
     ] = False,

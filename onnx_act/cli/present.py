@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -31,6 +32,16 @@ def present(
 
     for path in files or []:
         write_report(report, path)
+    try:
+        _print(report, output, every_site=every_site)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough (rich says so by SystemExit); the verdict stands.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(report.exit_code)
+
+
+def _print(report: Report, output: OutputFormat, *, every_site: bool) -> None:
     if output is OutputFormat.JSON:
         from onnx_act.report.json import render_json
 
@@ -43,7 +54,6 @@ def present(
         # Piped output is not cut to an 80-column terminal that is not there.
         width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
         render_report(Console(width=width, highlight=False), report, every_site=every_site)
-    raise typer.Exit(report.exit_code)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import onnx_ir as ir
 
-from onnx_act.graph.types import copy_type, declare_like
+from onnx_act.graph.types import copy_type, declare_like, infer_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -123,16 +123,18 @@ class Editor:
         """
         name = self.fresh_name(wanted)
         tensor.name = name
-        kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.numpy().shape)
+        dims = tensor.numpy().shape
         graph = before.graph
         assert graph is not None
         if self._is_function_body(graph) or self.model.content.ir_version < 4:
-            value = ir.Value(name=name, type=kind, shape=shape)
+            value = ir.Value(name=name)
+            infer_as(value, tensor.dtype, dims)
             attrs = [ir.AttrTensor("value", tensor)]
             node = ir.Node("", "Constant", [], attrs, outputs=[value], name=name)
             graph.insert_before(before, node)
             return value
-        value = ir.Value(name=name, type=kind, shape=shape, const_value=tensor)
+        kind = ir.TensorType(tensor.dtype)
+        value = ir.Value(name=name, type=kind, shape=ir.Shape(dims), const_value=tensor)
         graph.register_initializer(value)
         return value
 

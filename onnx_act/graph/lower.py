@@ -11,7 +11,15 @@ import onnx_ir as ir
 
 from onnx_act.activations.activation import Activation, Operator, Parameters
 from onnx_act.activations.formula import text
-from onnx_act.activations.primitives import ArraySource, Expr, Op, constant_value, topological
+from onnx_act.activations.primitives import (
+    ArraySource,
+    Expr,
+    Op,
+    constant,
+    constant_value,
+    topological,
+)
+from onnx_act.activations.readings import evaluate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -216,7 +224,8 @@ def _input_shape(value: object) -> npt.NDArray[np.float64]:
     return array.reshape(1) if array.ndim == 0 else array
 
 
-def _emit_expression(root: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Value:
+def _emit_expression(formula: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Value:
+    root = _fold_numbers(formula)
     done: dict[int, ir.Value] = {}
 
     def operand(node: Expr) -> ir.Value:
@@ -239,6 +248,18 @@ def _emit_expression(root: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Value:
     if result is x or result is None:
         return emitter.op("Identity", operand(root))
     return result
+
+
+def _fold_numbers(root: Expr) -> Expr:
+    """`root` with what it computes of numbers alone as numbers: rounded once, and no nodes."""
+    done: dict[int, Expr] = {}
+    for node in topological(root):
+        args = tuple(done[id(a)] for a in node.args)
+        folded = Expr(node.op, args) if args else node
+        if args and all(a.op is Op.CONSTANT for a in args):
+            folded = constant(float(evaluate(folded, np.zeros(()))))
+        done[id(node)] = folded
+    return done[id(root)]
 
 
 def _is_inner_bound(node: Expr, root: Expr) -> bool:
@@ -268,6 +289,7 @@ def _emit_node(node: Expr, operand: Callable[[Expr], ir.Value], emitter: NodeEmi
         case ((Op.MUL | Op.DIV), (a, b)) if constant_value(b) == 1.0:
             return operand(a)
         case Op.EXPM1, (a,):
+            _need("Sub", _BROADCASTS, emitter)
             return emitter.op("Sub", emitter.op("Exp", operand(a)), emitter.constant(1.0))
         case Op.NORMAL_CDF, (a,):
             _need("Erf", 9, emitter)

@@ -180,15 +180,17 @@ def check_model(proto: onnx.ModelProto, path: Path | None, shown: str) -> None:
         onnx.checker.check_model(proto if path is None else str(path))
     except (onnx.checker.ValidationError, UnicodeDecodeError, EncodeError, ValueError) as error:
         if any(text in str(error) for text in _TOLERATED):
-            _check_with_types(proto, shown)
+            _check_with_types(proto, path, shown)
             return
         raise ModelReadError(f"{shown}: {_first_line(error)}") from None
 
 
-def _check_with_types(proto: onnx.ModelProto, shown: str) -> None:
+def _check_with_types(proto: onnx.ModelProto, path: Path | None, shown: str) -> None:
     """Check all but the missing types of inputs and outputs."""
     patched = onnx.ModelProto()
     patched.CopyFrom(proto)
+    if path is not None:
+        _take_external_for_inputs(patched.graph, path.resolve().parent, shown)
     for value in (*patched.graph.input, *patched.graph.output):
         if not value.HasField("type"):
             value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
@@ -198,6 +200,26 @@ def _check_with_types(proto: onnx.ModelProto, shown: str) -> None:
         onnx.checker.check_model(patched)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelReadError(f"{shown}: {_first_line(error)}") from None
+
+
+def _take_external_for_inputs(graph: onnx.GraphProto, base: Path, shown: str) -> None:
+    """Check external weights for their files, and declare them as inputs instead.
+
+    The checker knows the folder of a model that it reads itself, and of no other.
+    """
+    is_stored = onnx.external_data_helper.uses_external_data
+    stored = [t for t in graph.initializer if is_stored(t)]
+    kept = [t for t in graph.initializer if not is_stored(t)]
+    listed = {v.name for v in graph.input}
+    for tensor in stored:
+        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
+        if not (base / location).is_file():
+            raise ModelReadError(f"{shown}: {tensor.name} should be in {location!r}: no such file")
+        if tensor.name not in listed:
+            info = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            graph.input.append(info)
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
 
+    from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.constants import Constants
     from onnx_act.graph.model import OnnxModel, Scope
 
@@ -68,7 +69,7 @@ def assign_roles(model: OnnxModel, sites: Sequence[Site], constants: Constants) 
     by_output = {s.output: s for s in sites if s.slot is None or s.slot.recurrent_gate is None}
     scopes = {s.graph: s for s in model.scopes()}
     depths = _depths(model, by_output)
-    reach = {value: _reach(site) for value, site in by_output.items()}
+    reach = _reaches(by_output)
     found: list[Site] = []
     for site in sites:
         if site.slot is not None and site.slot.recurrent_gate is not None:
@@ -97,11 +98,23 @@ def _depths(model: OnnxModel, by_output: dict[ir.Value, Site]) -> dict[ir.Node, 
     return found
 
 
-def _reach(site: Site) -> _Reach:
-    if site.activation is None:
-        return _Reach.UNBOUNDED
-    parameters = {k: v for k, v in site.parameters.items() if not isinstance(v, np.ndarray)}
-    ends = evaluate(site.activation.expression(parameters), np.array([-1e9, -3.0, 3.0, 1e9]))
+def _reaches(by_output: Mapping[ir.Value, Site]) -> dict[ir.Value, _Reach]:
+    known: dict[tuple[object, ...], _Reach] = {}
+    found: dict[ir.Value, _Reach] = {}
+    for value, site in by_output.items():
+        if site.activation is None:
+            found[value] = _Reach.UNBOUNDED
+            continue
+        numbers = {k: v for k, v in site.parameters.items() if not isinstance(v, np.ndarray)}
+        key = (site.name, *numbers.items())
+        if key not in known:
+            known[key] = _reach(site.activation, numbers)
+        found[value] = known[key]
+    return found
+
+
+def _reach(activation: Activation, parameters: Parameters) -> _Reach:
+    ends = evaluate(activation.expression(parameters), np.array([-1e9, -3.0, 3.0, 1e9]))
     if float(np.max(np.abs(ends))) > 1e3:
         return _Reach.UNBOUNDED
     return _Reach.UNIT if float(np.min(ends)) >= 0 else _Reach.BOUNDED

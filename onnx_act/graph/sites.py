@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -168,8 +169,11 @@ def find_sites(model: OnnxModel, *, routine: bool = False) -> list[Site]:
         here.extend(_attribute_sites(scope))
         found.extend(sorted(here, key=lambda s: place[s.nodes[-1]]))
     found = assign_roles(model, found, constants)
-    shown = [s for s in found if routine or not s.routine]
-    return [replace(s, index=k) for k, s in enumerate(shown)]
+    # Routine sites are numbered after the others, so that a number means one site in either list.
+    listed = count()
+    unlisted = count(sum(not s.routine for s in found))
+    numbered = [replace(s, index=next(unlisted if s.routine else listed)) for s in found]
+    return [s for s in numbered if routine or not s.routine]
 
 
 def _site_of(region: Region, scope: Scope) -> Site:

@@ -7,10 +7,11 @@ import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.errors import NoSiteMatchedError, UsageError
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import OnnxModel, load_model
 from onnx_act.graph.opset import raise_opset
 from onnx_act.graph.sites import find_sites
@@ -33,7 +34,19 @@ if TYPE_CHECKING:
 
 #: Metadata of an output that says which providers it was fused for.
 FUSED_FOR: Final = "onnx_act.fused_for"
-Progress = "Callable[[str], None]"
+# What a report calls a model that came as an object, not as a file.
+_NAMELESS: Final = "<model>"
+
+
+@dataclass(frozen=True, slots=True)
+class _SiteBefore:
+    """A site as it was found: what a site says of itself changes with the model around it."""
+
+    record: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The site as plain JSON data."""
+        return self.record
 
 
 @dataclass(slots=True)
@@ -42,7 +55,8 @@ class _Work:
 
     Attributes:
         model: edited in place.
-        before: the sites of the original.
+        before: the sites of the original, routine ones included.
+        shown: what the report says of those that are not routine.
         nodes: how many nodes the original has.
         swapped: the model with swaps and nothing else, staged, when there were any.
         plan: what was done and refused so far.
@@ -50,6 +64,7 @@ class _Work:
 
     model: OnnxModel
     before: list[Site]
+    shown: tuple[_SiteBefore, ...]
     nodes: int
     plan: Plan
     swapped: Path | None = None
@@ -78,16 +93,18 @@ def convert_model(
             See `errors`.
     """
     with ExitStack() as stack:
+        stack.enter_context(collection_paused())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnx-act-")))
         path = _as_file(source, folder)
-        if target is not None:
+        if target is not None and path.exists():
+            # A model that is not there is what loading it will say.
             check_target(path, target)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
         work = _start(source if path.parent == folder else path, request)
         progress("planning")
         _rewrite(work, path, folder, request, stack)
-        entry = _entry(path, work)
+        entry = _entry(str(path) if isinstance(source, str | os.PathLike) else _NAMELESS, work)
         if not work.plan.changes:
             entry = _nothing_done(entry, request)
             if entry.outcome is Outcome.REFUSED:
@@ -113,21 +130,20 @@ def _start(source: ModelSource, request: ConversionRequest) -> _Work:
     model = load_model(source)
     if request.opset is not None:
         model = raise_opset(model, request.opset)
-    sites = find_sites(model)
-    _check_covered(request, find_sites(model, routine=True), sites)
-    return _Work(model, sites, count_nodes(model), Plan())
+    sites = find_sites(model, routine=True)
+    _check_covered(request, sites)
+    shown = tuple(_SiteBefore(s.to_dict()) for s in sites if not s.routine)
+    return _Work(model, sites, shown, count_nodes(model), Plan())
 
 
-def _check_covered(
-    request: ConversionRequest, every: Sequence[Site], shown: Sequence[Site]
-) -> None:
+def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
     """Each swap must be about something that is there.
 
     Raises:
         NoSiteMatchedError: one of them is not; the message lists what is.
     """
     for swap in request.swap:
-        covered = [s for s in every if swap.covers(s)]
+        covered = [s for s in sites if swap.covers(s)]
         if covered and request.where is not None:
             selected = [s for s in covered if request.where(s)]
             if not selected:
@@ -137,7 +153,9 @@ def _check_covered(
                 )
         if not covered:
             counts: dict[str, int] = {}
-            for site in shown:
+            for site in sites:
+                if site.routine:
+                    continue
                 name = describe_activation(site.activation, site.parameters)
                 counts[name] = counts.get(name, 0) + 1
             there = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no activation at all"
@@ -149,14 +167,15 @@ def _rewrite(
 ) -> None:
     targets = ProviderTargets(request.providers)
     if request.swap:
-        work.plan += run_rules([SwapActivation(request.swap, request.where)], work.model, targets)
+        rules = [SwapActivation(request.swap, request.where)]
+        work.plan += run_rules(rules, work.model, targets, work.before)
     swapped = bool(work.plan.changes)
     if request.fuse:
         if swapped and request.validate and not request.dry_run:
             # Fusing is judged against this: swapped, and otherwise untouched.
             beside = folder if path.parent == folder else path.parent
             work.swapped = _stage_beside(work.model, beside, folder, stack)
-        fused = run_rules(FUSING, work.model, targets)
+        fused = run_rules(FUSING, work.model, targets, None if swapped else work.before)
         if any("Fused" in c.after for c in fused.changes):
             names = ",".join(short_name(p) for p in request.providers)
             work.model.content.metadata_props[FUSED_FOR] = names
@@ -173,10 +192,10 @@ def _stage_beside(model: OnnxModel, beside: Path, folder: Path, stack: ExitStack
     return staged.path
 
 
-def _entry(path: Path, work: _Work) -> ModelEntry:
+def _entry(path: str, work: _Work) -> ModelEntry:
     return ModelEntry(
-        path=str(path),
-        sites=tuple(work.before),
+        path=path,
+        sites=work.shown,
         changes=work.plan.changes,
         refusals=work.plan.refusals,
     )

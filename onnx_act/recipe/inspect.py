@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import load_model
 from onnx_act.graph.sites import find_sites
 from onnx_act.report.document import ModelEntry
@@ -26,7 +27,8 @@ def inspect_model(
     Raises:
         ModelError: the model cannot be read.
     """
-    model = load_model(source)
-    sites = find_sites(model, routine=routine)
+    with collection_paused():
+        model = load_model(source)
+        sites = find_sites(model, routine=routine)
     chosen = tuple(s for s in sites if where is None or where(s))
     return ModelEntry(path=str(model.path) if model.path else "<model>", sites=chosen)

@@ -15,6 +15,7 @@ from onnx_act.report.summary import (
     headline,
     latency_rows,
     parameters_text,
+    provider_reasons,
     refusal_lines,
     site_kinds,
 )
@@ -142,11 +143,14 @@ def _checks(console: Console, checks: list[dict[str, Any]]) -> None:
 
 def _equivalence(console: Console, equivalence: dict[str, Any]) -> None:
     names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
-    rows = equivalence_rows(equivalence)
+    # Of many outputs, those that failed must be among the ones that are shown.
+    rows = sorted(equivalence_rows(equivalence), key=lambda row: row[2] != "FAILED")
     console.print(_table("equivalence", names, rows[:_MOST_OUTPUTS]))
     if len(rows) > _MOST_OUTPUTS:
         failed = sum(r[2] == "FAILED" for r in rows)
         console.print(f"... and {len(rows) - _MOST_OUTPUTS} more; {failed} failed in all")
+    for reason in provider_reasons(equivalence):
+        console.print(escape(reason))
     for provider in equivalence["providers"]:
         for note in provider["notes"]:
             console.print(f"note: {escape(note)}")

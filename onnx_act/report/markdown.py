@@ -11,6 +11,7 @@ from onnx_act.report.summary import (
     figure,
     headline,
     latency_rows,
+    provider_reasons,
     refusal_lines,
     site_kinds,
 )
@@ -74,6 +75,8 @@ def _evidence(data: dict[str, Any]) -> list[str]:
     if "equivalence" in data:
         names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
         parts.extend(_section("Equivalence", names, equivalence_rows(data["equivalence"])))
+        reasons = provider_reasons(data["equivalence"])
+        parts.extend([*(f"- {_cell(r)}" for r in reasons), ""] if reasons else [])
     if "drift" in data:
         names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
         parts.extend(_section("Drift from the original", names, drift_rows(data["drift"])))

@@ -87,7 +87,7 @@ def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
     for provider in equivalence["providers"]:
         name = short_provider(provider["provider"])
         if not provider["outputs"]:
-            rows.append((name, "-", "FAILED", "-", "-", provider["reason"]))
+            rows.append((name, "-", "FAILED", "-", "-", "-"))
         rows.extend(
             (
                 name,
@@ -100,6 +100,17 @@ def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
             for output in provider["outputs"]
         )
     return rows
+
+
+def provider_reasons(equivalence: dict[str, Any]) -> list[str]:
+    """Why each provider failed, where there are several; the headline tells the reason of one."""
+    if len(equivalence["providers"]) < 2:
+        return []
+    return [
+        f"{short_provider(p['provider'])}: {p['reason']}"
+        for p in equivalence["providers"]
+        if not p["passed"]
+    ]
 
 
 def drift_rows(drift: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -11,9 +11,10 @@ from onnx_act.graph.sites import find_sites
 from onnx_act.rewrite.rule import Change, Refusal, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.sites import Site
     from onnx_act.rewrite.rule import Capabilities, Rule
 
 
@@ -28,9 +29,20 @@ class Plan:
         return Plan(self.changes + other.changes, self.refusals + other.refusals)
 
 
-def plan_rule(rule: Rule, model: OnnxModel, targets: Capabilities) -> Plan:
-    """What one rule proposes for the model as it is. The model is not touched."""
-    subject = Subject(model, tuple(find_sites(model, routine=True)), Constants(model), targets)
+def plan_rule(
+    rule: Rule, model: OnnxModel, targets: Capabilities, sites: Sequence[Site] | None = None
+) -> Plan:
+    """What one rule proposes for the model as it is. The model is not touched.
+
+    Args:
+        rule: the rule.
+        model: the model.
+        targets: what the result must run on.
+        sites: all sites of the model, routine ones included, when the caller has them already.
+    """
+    if sites is None:
+        sites = find_sites(model, routine=True)
+    subject = Subject(model, tuple(sites), Constants(model), targets)
     proposals = tuple(rule.plan(subject))
     return Plan(
         tuple(p for p in proposals if isinstance(p, Change)),
@@ -47,7 +59,12 @@ def apply_plan(plan: Plan, model: OnnxModel) -> None:
         change.apply(editor)
 
 
-def run_rules(rules: Iterable[Rule], model: OnnxModel, targets: Capabilities) -> Plan:
+def run_rules(
+    rules: Iterable[Rule],
+    model: OnnxModel,
+    targets: Capabilities,
+    sites: Sequence[Site] | None = None,
+) -> Plan:
     """Plan and apply rules in order, each seeing what those before it left.
 
     A rule that enables itself is run until it proposes no change; of its refusals those of the
@@ -57,14 +74,19 @@ def run_rules(rules: Iterable[Rule], model: OnnxModel, targets: Capabilities) ->
         rules: in the order in which one enables the next.
         model: edited in place.
         targets: what the result must run on.
+        sites: all sites of the model as it is, when the caller has them already.
 
     Returns:
         Everything that was done and refused.
     """
     done = Plan()
     for rule in rules:
-        plan = plan_rule(rule, model, targets)
+        if sites is None:
+            sites = find_sites(model, routine=True)
+        plan = plan_rule(rule, model, targets, sites)
         apply_plan(plan, model)
+        if plan.changes:
+            sites = None
         done += Plan(plan.changes)
         while plan.changes and rule.enables_itself:
             plan = plan_rule(rule, model, targets)

@@ -100,8 +100,10 @@ class FuseActivation:
             provenance = provenance_of(self.name, site, site.activation, site.parameters)
             provenance["nodes"] = ", ".join(n.name or n.op_type for n in (before, *site.nodes))
             editor.replace([before, *site.nodes], old, [fused], result, provenance)
-            # Shape inference does not know contrib operators: what is known is written down.
-            declare_type(result)
+            # Shape inference does not know contrib operators: what is known is written down. In a
+            # function it is known of one call only, and another may bring another shape.
+            if not site.scope.is_function_body():
+                declare_type(result)
 
         return apply
 

@@ -73,6 +73,8 @@ class SwapActivation:
 
 def _propose(site: Site, request: SwapRequest, writer: Writer) -> Proposal:
     parameters = carried_over(request, site)
+    if isinstance(parameters, str):
+        return Refusal(_RULE, site.id, site.name, parameters)
     target = request.target
     reason = _reason_against(site, target, parameters)
     if reason is not None:

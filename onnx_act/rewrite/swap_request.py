@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from onnx_act.activations.activation import Activation, Parameters, ParameterValue
+    from onnx_act.activations.activation import Activation, Parameter, Parameters, ParameterValue
     from onnx_act.graph.sites import Site
 
 
@@ -107,35 +109,54 @@ def make_swap(
         if isinstance(value, str) and value.startswith("@"):
             if not slot.per_channel:
                 raise UsageError(f"{new.name}:{slot.name} takes one number, not a file")
-            files[slot.name] = _read_arrays(Path(value[1:]))
+            files[slot.name] = _read_arrays(Path(value[1:]), slot, new.name)
         else:
             values[slot.name] = slot.check(value, new.name)
     shown = text if text is not None else f"{source}={target}"
     return SwapRequest(old, new, old_values, values, files, shown)
 
 
-def _read_arrays(path: Path) -> ArrayFile:
+def _read_arrays(path: Path, slot: Parameter, activation: str) -> ArrayFile:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not hasattr(stored, "files"):
-                raise UsageError(f"{path} is not an .npz file")
+        # Opened here: numpy forgets to close a damaged file (2.4).
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise UsageError(f"{path} is not an .npz file; save it with numpy.savez")
             arrays = {k: np.asarray(stored[k], dtype=np.float64) for k in stored.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise UsageError(f"cannot read {path}: {error}") from None
     if not arrays:
         raise UsageError(f"{path} holds no array")
+    for name, array in arrays.items():
+        try:
+            slot.check(array, activation)
+        except UsageError as error:
+            raise UsageError(f"{path}, array {name!r}: {error}") from None
     return ArrayFile(path, arrays)
 
 
-def carried_over(request: SwapRequest, site: Site) -> Parameters:
-    """The target's parameters at a site: stated ones, those both sides share, then defaults."""
+def carried_over(request: SwapRequest, site: Site) -> Parameters | str:
+    """The target's parameters at a site: stated ones, those both sides share, then defaults.
+
+    Returns:
+        The reason, as text, when a shared value is none that the target can take.
+
+    Raises:
+        UsageError: a file has no array for the site.
+    """
     values: dict[str, ParameterValue] = {}
     source = request.source
     meanings = {p.meaning: site.parameters.get(p.name) for p in source.parameters}
     for slot in request.target.parameters:
         held = meanings.get(slot.meaning)
-        if held is not None and (slot.per_channel or not isinstance(held, np.ndarray)):
-            values[slot.name] = held
+        stated = slot.name in request.given or slot.name in request.files
+        if held is None or stated or (isinstance(held, np.ndarray) and not slot.per_channel):
+            continue
+        try:
+            values[slot.name] = slot.check(held, request.target.name)
+        except UsageError as error:
+            return f"what it has cannot be carried over ({error}); state {slot.name} in the request"
     values.update(request.given)
     for name, file in request.files.items():
         array = file.values_for(site)
