@@ -12,10 +12,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SMALL, LARGE = 2_000, 20_000
 NODES_EACH = 3
@@ -64,7 +68,7 @@ def main() -> int:
         paths = {n: folder / f"chain_{n}.onnx" for n in (1, SMALL, LARGE)}
         for length, path in paths.items():
             write_chain(path, length)
-        commands = {
+        commands: dict[str, Callable[[Path], list[str]]] = {
             "inspect": lambda path: ["inspect", str(path)],
             "swap": lambda path: [
                 *("swap", str(path), str(folder / "out.onnx")),

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Union
 
+from onnx_act.errors import UsageError
 from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.graph.store import stage_model
@@ -93,6 +94,8 @@ def convert(
         ModelError: the model cannot be read.
         ProviderUnavailableError: a named provider cannot run here.
     """
+    if where is not None and not swap:
+        raise UsageError("where selects what is swapped: it needs swap")
     request = ConversionRequest(
         swap=tuple(_swaps(swap)),
         where=None if where is None else parse_selector(where),
@@ -118,12 +121,13 @@ def swap(
     **options: Any,
 ) -> Report:
     """`convert` that only swaps, and does not measure; the options are those of `convert`."""
-    return convert(model, out, swap=swap, fuse=False, bench=False, **options)
+    report = convert(model, out, swap=swap, fuse=False, bench=False, **options)
+    return replace(report, command="swap")
 
 
 def fuse(model: ModelSource, out: PathLike | None, **options: Any) -> Report:
     """`convert` that only folds and fuses, and does not measure; options as of `convert`."""
-    return convert(model, out, fuse=True, bench=False, **options)
+    return replace(convert(model, out, fuse=True, bench=False, **options), command="fuse")
 
 
 def validate(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from onnx_act.activations import exponentials, gated, rectifiers, sigmoids
-from onnx_act.activations.activation import Activation, Parameters, ParameterValue
 from onnx_act.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from onnx_act.activations.activation import Activation, Parameters, ParameterValue
 
 #: Every activation. Where two of the same number of free parameters are the same function, the
 #: earlier one names it.

@@ -61,7 +61,7 @@ def _without_hard_sigmoid(root: Expr) -> Expr:
     return done[id(root)]
 
 
-def _slope(node: Expr, slopes: tuple[Expr, ...]) -> Expr:  # noqa: C901, PLR0911 - a case each
+def _slope(node: Expr, slopes: tuple[Expr, ...]) -> Expr:
     match node.op, node.args, slopes:
         case Op.VARIABLE, _, _:
             return _ONE
@@ -90,7 +90,7 @@ def _slope(node: Expr, slopes: tuple[Expr, ...]) -> Expr:  # noqa: C901, PLR0911
     raise ValueError(message)
 
 
-def _unary_slope(node: Expr, a: Expr) -> Expr:  # noqa: C901, PLR0911 - a case each
+def _unary_slope(node: Expr, a: Expr) -> Expr:
     match node.op:
         case Op.NEG:
             return constant(-1.0)
@@ -149,9 +149,7 @@ def _direction(node: Expr) -> int | None:
     return done[id(node)]
 
 
-def _direction_of(  # noqa: PLR0911 - a case each
-    node: Expr, args: list[int | None]
-) -> int | None:
+def _direction_of(node: Expr, args: list[int | None]) -> int | None:
     if node.op is Op.VARIABLE:
         return 1
     if all(a == 0 for a in args):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Union
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -74,7 +74,7 @@ class Unidentified:
     """The function is not affine and in no entry of the catalogue."""
 
 
-Identity = Union[Identified, Affine, Unidentified]
+Identity = Identified | Affine | Unidentified
 
 
 def _near_grid() -> Array:

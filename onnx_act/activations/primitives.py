@@ -9,12 +9,11 @@ of such a graph, see `readings`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Union
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     import numpy.typing as npt
@@ -91,7 +90,7 @@ class ArraySource:
         return hash((self.key, self.shape))
 
 
-Payload = Union[None, float, str, tuple[float, float], ArraySource]
+Payload = None | float | str | tuple[float, float] | ArraySource
 Operand = Union["Expr", float, int]
 
 
@@ -111,7 +110,7 @@ class Expr:
     args: tuple[Expr, ...]
     payload: Payload
 
-    def __new__(cls, op: Op, args: tuple[Expr, ...] = (), payload: Payload = None) -> Expr:
+    def __new__(cls, op: Op, args: tuple[Expr, ...] = (), payload: Payload = None) -> Expr:  # noqa: PYI034
         """Return the one expression with this operation, operands and payload."""
         key = (op, tuple(id(a) for a in args), repr(payload) if op is Op.CONSTANT else payload)
         found = _interned.get(key)
@@ -229,7 +228,7 @@ def greater(a: Operand, b: Operand) -> Expr:
 
 
 def exp(a: Operand) -> Expr:
-    """e to the power of `a`."""
+    """E to the power of `a`."""
     return apply(Op.EXP, a)
 
 

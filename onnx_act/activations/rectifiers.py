@@ -141,7 +141,7 @@ THRESHOLD = Activation(
 
 HARDTANH = Activation(
     "hardtanh",
-    lambda x, low, high: clip(x, low, high),
+    clip,
     parameters=(
         Parameter("min", -1.0, "lower bound", aliases=("min_val", "min_value")),
         Parameter("max", 1.0, "upper bound", aliases=("max_val", "max_value")),

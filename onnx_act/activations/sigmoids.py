@@ -1,4 +1,4 @@
-"""Declarations: activations that level off on both sides, and what is left when one is taken off."""
+"""Declarations: activations that level off on both sides, and what one leaves of x."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def recurrent_names(node: ir.Node) -> tuple[str, ...]:
 
 
 def recurrent_parameters(node: ir.Node) -> list[tuple[float | None, float | None]]:
-    """(alpha, beta) of every function; values are taken in order by the functions that want them."""
+    """(alpha, beta) of every function; values go in order to the functions that want them."""
     alphas, betas = list(_floats(node, "activation_alpha")), list(_floats(node, "activation_beta"))
     found: list[tuple[float | None, float | None]] = []
     for name in recurrent_names(node):

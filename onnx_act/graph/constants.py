@@ -54,7 +54,7 @@ _FOLDED: Final = frozenset(
         "Unsqueeze",
     }
 )
-# A constant subgraph that makes more elements than this is left alone: nothing elementwise needs it.
+# A constant subgraph that makes more elements than this is left alone: no activation needs it.
 _MOST_ELEMENTS: Final = 1 << 22
 
 

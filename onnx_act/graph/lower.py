@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnx_ir as ir
 
-from onnx_act.activations.activation import Activation, Operator, Parameters
 from onnx_act.activations.formula import text
 from onnx_act.activations.primitives import (
     ArraySource,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
+
+    from onnx_act.activations.activation import Activation, Operator, Parameters
 
 # One ONNX operator each; the opset is the first whose version broadcasts or exists.
 _DIRECT: Final[Mapping[Op, tuple[str, int]]] = {

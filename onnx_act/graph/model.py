@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
@@ -15,6 +14,7 @@ from onnx_act.errors import ModelReadError, ModelUnsupportedError
 from onnx_act.graph.types import annotate_types
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
 ModelSource = Union[str, "os.PathLike[str]", onnx.ModelProto, ir.Model]

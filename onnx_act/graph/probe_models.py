@@ -52,7 +52,7 @@ def node_probe(
     scope: Scope,
     ir_version: int,
 ) -> bytes:
-    """A model of one node with inputs of these shapes, all fed from outside; None leaves one out."""
+    """A model of one node, fed with inputs of these shapes; None leaves one out."""
     inputs = [
         None if shape is None else _value(f"i{k}", dtype, shape) for k, shape in enumerate(shapes)
     ]

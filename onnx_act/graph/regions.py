@@ -274,7 +274,7 @@ class _RegionFinder:
         )
 
     def _adds_nothing(self, region: Region, whole: Identified) -> bool:
-        """Whether the region is a smaller one with something that changes nothing, as Relu(Relu(x)).
+        """Whether the region is a smaller one and something that changes nothing, as Relu(Relu(x)).
 
         Two activations are two sites then, so that the redundant one can be named and removed; and
         a leading operator that only hands x on, as adding a bias of zeros, is left outside.

@@ -74,7 +74,7 @@ def assign_roles(model: OnnxModel, sites: Sequence[Site], constants: Constants) 
     for site in sites:
         if site.slot is not None and site.slot.recurrent_gate is not None:
             role = Role.GATE if site.slot.recurrent_gate else Role.MAIN
-        elif _is_gate(site, by_output, reach, constants):
+        elif _is_gate(site, reach, constants):
             role = Role.GATE
         elif _is_output(site.output, site.scope, scopes):
             role = Role.OUTPUT
@@ -122,7 +122,6 @@ def _reach(activation: Activation, parameters: Parameters) -> _Reach:
 
 def _is_gate(
     site: Site,
-    by_output: dict[ir.Value, Site],
     reach: dict[ir.Value, _Reach],
     constants: Constants,
 ) -> bool:

@@ -291,7 +291,7 @@ def _keeps_shape(shape: tuple[int, ...], beside: tuple[int | str | None, ...] | 
         return math.prod(shape) == 1 and len(shape) <= 1
     if len(trimmed) > len(beside):
         return False
-    return all(c == 1 or c == d for c, d in zip(reversed(trimmed), reversed(beside), strict=False))
+    return all(c in (1, d) for c, d in zip(reversed(trimmed), reversed(beside), strict=False))
 
 
 def _special(node: ir.Node, operands: list[Expr | None], opset: int) -> Expr | None:

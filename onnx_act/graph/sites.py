@@ -8,7 +8,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT, Activation, ParameterValue
 from onnx_act.activations.formula import text
@@ -20,6 +19,8 @@ from onnx_act.graph.types import dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import onnx_ir as ir
 
     from onnx_act.graph.model import OnnxModel, Scope
     from onnx_act.graph.regions import Region

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import onnx
 import onnx_ir as ir
@@ -54,12 +55,12 @@ class StagedModel:
         """Put the model, and its weights, under their final names."""
         if self._data is not None:
             _relocate(self._proto, self._data.name, self._final_data.name)
-            os.replace(self._data, self._final_data)
+            self._data.replace(self._final_data)
             self._data = None
             _write(self.path, self._proto.SerializeToString())
-        os.replace(self.path, self.target)
+        self.path.replace(self.target)
 
-    def __enter__(self) -> StagedModel:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -79,11 +80,16 @@ def check_target(source: Path | None, target: Path) -> None:
     Raises:
         UsageError: it is the input, or one of its weight files, or cannot be a file.
     """
-    if target.is_dir():
+    try:
+        is_folder = target.is_dir()
+        is_input = source is not None and (
+            target.resolve() == source.resolve() or (target.exists() and target.samefile(source))
+        )
+    except OSError as error:  # such as a name that is too long
+        raise UsageError(f"cannot write {target}: {error.strerror or error}") from None
+    if is_folder:
         raise UsageError(f"{target} is a folder; give the output a file name")
-    if source is None:
-        return
-    if target.resolve() == source.resolve() or (target.exists() and target.samefile(source)):
+    if is_input:
         raise UsageError(f"the output is the input ({source}); input files are never written")
 
 
@@ -112,10 +118,7 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
             _copy_weights(externals, base, data)
         elif externals:
             shared = tuple(sorted(sources))
-        if proto.ByteSize() > _LARGEST_FILE:
-            raise ModelUnsupportedError(
-                "the model does not fit a file of 2 GB; keep its weights as external data"
-            )
+        _check_size(proto)
         _write(path, proto.SerializeToString())
     except OSError as error:
         _remove(path, data)
@@ -132,10 +135,19 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
     return staged
 
 
+def _check_size(proto: onnx.ModelProto) -> None:
+    if proto.ByteSize() > _LARGEST_FILE:
+        raise ModelUnsupportedError(
+            "the model does not fit a file of 2 GB; keep its weights as external data"
+        )
+
+
 def _remove(*paths: Path | None) -> None:
     for path in paths:
         if path is not None:
-            path.unlink(missing_ok=True)
+            # Where the folder itself is the problem there is nothing to remove.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _final_data(target: Path, sources: set[Path]) -> Path:

@@ -58,7 +58,7 @@ def fused_attributes(
     """
     if op_type == "FusedConv" and activation.name in _CONV:
         name, order = _CONV[activation.name]
-        values = [float(parameters[p] if p in parameters else p) for p in order]
+        values = [float(parameters.get(p, p)) for p in order]
         bounded = [max(-_NO_BOUND, min(_NO_BOUND, v)) for v in values]
         found = [ir.AttrString("activation", name)]
         return [*found, ir.AttrFloat32s("activation_params", bounded)] if bounded else found

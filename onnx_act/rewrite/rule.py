@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Union
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import onnx_ir as ir
 
     from onnx_act.activations.activation import Activation, Parameters
@@ -108,7 +109,7 @@ class Refusal:
         }
 
 
-Proposal = Union[Change, Refusal]
+Proposal = Change | Refusal
 
 
 class Capabilities(Protocol):

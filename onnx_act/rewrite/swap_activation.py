@@ -15,7 +15,6 @@ from onnx_act.activations.readings import evaluate
 from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.regions import FLOATS
 from onnx_act.graph.roles import CARRYING
-from onnx_act.graph.selectors import Selector
 from onnx_act.graph.sites import Role, Spelling
 from onnx_act.graph.types import shape_of
 from onnx_act.rewrite.rule import Change, Fidelity, Refusal, WrittenActivation
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx_act.activations.activation import Activation, Parameters
+    from onnx_act.graph.selectors import Selector
     from onnx_act.graph.sites import Site
     from onnx_act.rewrite.rule import Proposal, Subject
 

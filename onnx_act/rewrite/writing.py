@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import onnx_ir as ir
 
 from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.lower import (
@@ -20,6 +19,8 @@ from onnx_act.graph.probe_models import activation_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import onnx_ir as ir
 
     from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.edit import Editor
