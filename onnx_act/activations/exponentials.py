@@ -69,7 +69,7 @@ SOFTPLUS = Activation(
     "softplus",
     lambda x, beta: softplus(beta * x) / beta,
     parameters=(Parameter("beta", 1.0, "sharpness", positive=True),),
-    operators=(Operator("Softplus", 6, requires={"beta": 1.0}),),
+    operators=(Operator("Softplus", 1, requires={"beta": 1.0}),),
     read_back=_read_softplus,
 )
 

@@ -41,7 +41,7 @@ HARDSIGMOID = Activation(
     note="The defaults are PyTorch's; the ONNX operator's own default slope is 0.2.",
 )
 
-SOFTSIGN = Activation("softsign", lambda x: x / (1 + abs(x)), operators=(Operator("Softsign", 6),))
+SOFTSIGN = Activation("softsign", lambda x: x / (1 + abs(x)), operators=(Operator("Softsign", 1),))
 
 RECTIFIED_TANH = Activation("rectified_tanh", lambda x: maximum(tanh(x), 0))
 

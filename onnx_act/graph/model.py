@@ -58,11 +58,13 @@ class OnnxModel:
     Attributes:
         content: the graph; ours to edit.
         path: the file it was read from, when it was.
+        declared: names whose type the file declares in a value_info.
         lists_weights: whether every initializer is listed as an input, as old exporters did.
     """
 
     content: ir.Model
     path: Path | None = None
+    declared: frozenset[str] = frozenset()
     lists_weights: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -132,8 +134,9 @@ def load_model(source: ModelSource) -> OnnxModel:
     if isinstance(source, ir.Model):
         # A clone keeps external weights where they are, which a proto alone could not say.
         model = source.clone()
-        annotate_types(model, ir.to_proto(source))
-        return OnnxModel(model)
+        proto = ir.to_proto(source)
+        annotate_types(model, proto)
+        return OnnxModel(model, declared=_declared(proto))
     if isinstance(source, onnx.ModelProto):
         return _from_proto(source, None)
     path = Path(source)
@@ -159,7 +162,28 @@ def _from_proto(proto: onnx.ModelProto, path: Path | None) -> OnnxModel:
     if path is not None:
         ir.external_data.set_base_dir(model.graph, path.resolve().parent)
     annotate_types(model, proto)
-    return OnnxModel(model, path)
+    return OnnxModel(model, path, _declared(proto))
+
+
+def _declared(proto: onnx.ModelProto) -> frozenset[str]:
+    """The names in every value_info of a model."""
+    return frozenset(v.name for g in graphs_of(proto) for v in g.value_info)
+
+
+def graphs_of(proto: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The main graph of a model as read from a file, and every graph below it."""
+    graphs = [proto.graph]
+    nodes = [n for f in proto.functions for n in f.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            yield graph
+            nodes.extend(graph.node)
+        while nodes:
+            for attribute in nodes.pop().attribute:
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+                graphs.extend(attribute.graphs)
 
 
 def check_model(proto: onnx.ModelProto, path: Path | None, shown: str) -> None:

@@ -38,6 +38,7 @@ def raise_opset(model: OnnxModel, opset: int) -> OnnxModel:
         raise ModelUnsupportedError(f"the opset cannot be raised to {opset}: {reason}") from error
     result = load_model(raised)
     result.path = model.path
+    result.declared = model.declared
     if model.path is not None:
         ir.external_data.set_base_dir(result.content.graph, model.path.resolve().parent)
     return result

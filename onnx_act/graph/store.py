@@ -19,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from onnx_act.errors import ModelUnsupportedError, UsageError
-from onnx_act.graph.model import OnnxModel, check_model
+from onnx_act.graph.model import OnnxModel, check_model, graphs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,6 +102,7 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
     """
     check_target(model.path, target)
     proto = ir.to_proto(model.content)
+    _strip_weight_types(proto, model.declared)
     base = _base_folder(model)
     externals = list(_external_tensors(proto))
     sources = {(base / _info(t)["location"]).resolve() for t in externals}
@@ -173,23 +174,23 @@ def _base_folder(model: OnnxModel) -> Path:
 
 def _external_tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of a model that is kept outside of it, wherever it stands."""
-    graphs = [proto.graph]
-    nodes = [n for f in proto.functions for n in f.node]
-    while graphs or nodes:
-        if graphs:
-            graph = graphs.pop()
-            nodes.extend(graph.node)
-            yield from (
-                t for t in graph.initializer if onnx.external_data_helper.uses_external_data(t)
-            )
-        while nodes:
-            for attribute in nodes.pop().attribute:
-                for tensor in (attribute.t, *attribute.tensors):
-                    if onnx.external_data_helper.uses_external_data(tensor):
-                        yield tensor
-                if attribute.HasField("g"):
-                    graphs.append(attribute.g)
-                graphs.extend(attribute.graphs)
+    graphs = list(graphs_of(proto))
+    nodes = [*(n for f in proto.functions for n in f.node), *(n for g in graphs for n in g.node)]
+    tensors = [
+        *(t for g in graphs for t in g.initializer),
+        *(t for n in nodes for a in n.attribute for t in (a.t, *a.tensors)),
+    ]
+    return (t for t in tensors if onnx.external_data_helper.uses_external_data(t))
+
+
+def _strip_weight_types(proto: onnx.ModelProto, declared: frozenset[str]) -> None:
+    """Take out the value_info of weights that the file did not have: they say it themselves."""
+    for graph in graphs_of(proto):
+        own = {t.name for t in graph.initializer} - declared
+        kept = [v for v in graph.value_info if v.name not in own]
+        if len(kept) != len(graph.value_info):
+            del graph.value_info[:]
+            graph.value_info.extend(kept)
 
 
 def _info(tensor: onnx.TensorProto) -> dict[str, str]:

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from onnx_act.report.summary import (
     change_lines,
+    compare_kinds,
     drift_rows,
     equivalence_rows,
     figure,
@@ -39,8 +40,21 @@ def render_report(console: Console, report: Report, *, every_site: bool = False)
         report: what.
         every_site: one line per site instead of one per kind.
     """
-    for entry in report.models:
+    shown = report.models
+    if report.command == "inspect" and not every_site:
+        read = [entry for entry in report.models if entry.sites is not None]
+        if len(read) > 1:
+            console.print(_side_by_side(read))
+            console.print()
+            shown = tuple(entry for entry in report.models if entry.sites is None)
+    for entry in shown:
         _entry(console, entry, report.command, every_site=every_site)
+
+
+def _side_by_side(entries: Sequence[ModelEntry]) -> Table:
+    """One line per kind of activation, one column per model."""
+    names, rows = compare_kinds([entry.to_dict() for entry in entries])
+    return _table("activations", names, rows)
 
 
 def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: bool) -> None:

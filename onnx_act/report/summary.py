@@ -63,6 +63,35 @@ def site_kinds(sites: Iterable[dict[str, Any]]) -> list[SiteKind]:
     return sorted(found, key=lambda k: (-k.count, k.activation))
 
 
+def compare_kinds(
+    entries: Sequence[dict[str, Any]],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Column names and rows of several models side by side: kinds of site, counted per model."""
+    counts: dict[tuple[str, str, str], Counter[int]] = {}
+    for column, entry in enumerate(entries):
+        for kind in site_kinds(entry["sites"]):
+            key = (kind.activation, kind.written, kind.role)
+            counts.setdefault(key, Counter())[column] += kind.count
+    rows = [
+        (*key, *(str(found[c]) if found[c] else "-" for c in range(len(entries))))
+        for key, found in sorted(counts.items(), key=lambda item: (-item[1].total(), item[0]))
+    ]
+    totals = (str(sum(found[c] for found in counts.values())) for c in range(len(entries)))
+    rows.append(("all", "", "", *totals))
+    paths = _short_names([entry["path"] for entry in entries])
+    return ("activation", "written as", "role", *paths), rows
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """The file names, with as many folders before them as it takes to tell them apart."""
+    parts = [path.replace("\\", "/").split("/") for path in paths]
+    for length in range(1, max(len(p) for p in parts) + 1):
+        names = ["/".join(p[-length:]) for p in parts]
+        if len(set(names)) == len(set(paths)):
+            return names
+    return list(paths)
+
+
 def _names(counts: Counter[str]) -> str:
     common = [name for name, _ in counts.most_common(_MOST_KINDS)]
     more = len(counts) - len(common)
