@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Final
 
-from onnx_act.activations.primitives import ArraySource, Expr, Op, topological
+from onnx_act.activations.primitives import ArraySource, Expr, Op, remembered, topological
 
 _ATOM: Final = 9
 _PRECEDENCE: Final = {
@@ -50,7 +49,7 @@ _NAMED: Final = (
 )
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def text(root: Expr) -> str:
     """The expression as plain text, such as `x * tanh(softplus(x))`."""
     return _print(root, latex=False)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,11 +26,14 @@ from onnx_act.activations.primitives import (
     constant_value,
     constants_of,
     rebuild,
+    remembered,
     topological,
 )
 from onnx_act.activations.readings import evaluate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from onnx_act.activations.activation import Activation, ParameterValue
@@ -45,6 +47,7 @@ _ROUNDING: Final = 1e-10
 _OVERFLOW: Final = 80.0
 # A parameter this close to its default, relatively, is the default.
 _DEFAULT: Final = 5e-7
+_FIRST_ELEMENTS: Final = 16
 _ELEMENTS_AT_ONCE: Final = 4096
 
 
@@ -135,7 +138,7 @@ def _agrees(region: Array, reference: Array, x: Array, tolerance: Array) -> bool
     return bool(np.all(same | excused))
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def identify(region: Expr, written_as: str | None = None) -> Identity:
     """What `region` computes.
 
@@ -189,7 +192,10 @@ def _identify_scalar(region: Expr, written_as: str | None) -> Identity:
 
 def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
     """A region with per-channel or per-element constants: one function per element."""
-    shape = np.broadcast_shapes(*(s.shape for s in sources))
+    try:
+        shape = np.broadcast_shapes(*(s.shape for s in sources))
+    except ValueError:
+        return Unidentified()  # constants that do not fit each other: the model is broken
     flat = {s: np.broadcast_to(s.values(), shape).reshape(-1) for s in sources}
     size = math.prod(shape)
     affine = True
@@ -198,8 +204,8 @@ def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
         (slot,) = activation.parameters
         pieces: list[Array] = []
         worst = 0.0
-        for start in range(0, size, _ELEMENTS_AT_ONCE):
-            part = {s: v[start : start + _ELEMENTS_AT_ONCE] for s, v in flat.items()}
+        for stretch in _stretches(size):
+            part = {s: v[stretch] for s, v in flat.items()}
 
             def sample(x: Array, part: dict[ArraySource, Array] = part) -> Array:
                 return evaluate(region, x[:, None], part)
@@ -221,6 +227,13 @@ def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
             whole = np.concatenate(pieces).reshape(shape)
             return Identified(activation, {slot.name: whole}, worst)
     return Affine() if affine else Unidentified()
+
+
+def _stretches(size: int) -> Iterator[slice]:
+    """A few elements first, which rule most regions out, then the rest in large pieces."""
+    yield slice(0, _FIRST_ELEMENTS)
+    for start in range(_FIRST_ELEMENTS, size, _ELEMENTS_AT_ONCE):
+        yield slice(start, start + _ELEMENTS_AT_ONCE)
 
 
 def _array_gap(

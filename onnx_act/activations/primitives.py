@@ -9,7 +9,8 @@ of such a graph, see `readings`.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, Final, Union
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, Union
 from weakref import WeakValueDictionary
 
 if TYPE_CHECKING:
@@ -102,13 +103,15 @@ class Expr:
         args: the operands.
         payload: of a constant, `(value, relative uncertainty)`; of a parameter, its name; of an
             array, its `ArraySource`.
+        has_arrays: whether an array is in it, and so the weights of a model.
     """
 
-    __slots__ = ("__weakref__", "args", "op", "payload")
+    __slots__ = ("__weakref__", "args", "has_arrays", "op", "payload")
 
     op: Op
     args: tuple[Expr, ...]
     payload: Payload
+    has_arrays: bool
 
     def __new__(cls, op: Op, args: tuple[Expr, ...] = (), payload: Payload = None) -> Expr:  # noqa: PYI034
         """Return the one expression with this operation, operands and payload."""
@@ -120,6 +123,7 @@ class Expr:
         self.op = op
         self.args = args
         self.payload = payload
+        self.has_arrays = op is Op.ARRAY or any(a.has_arrays for a in args)
         _interned[key] = self
         return self
 
@@ -163,6 +167,24 @@ class Expr:
 
     def __reduce__(self) -> tuple[type[Expr], tuple[Op, tuple[Expr, ...], Payload]]:
         return Expr, (self.op, self.args, self.payload)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def remembered(function: Callable[P, T]) -> Callable[P, T]:
+    """Remember what a function makes of expressions, but of none that hold a model's weights."""
+    cached = lru_cache(maxsize=65536)(function)
+
+    @wraps(function)
+    def look_up(*args: P.args, **kwargs: P.kwargs) -> T:
+        if any(isinstance(a, Expr) and a.has_arrays for a in args):
+            return function(*args, **kwargs)
+        # lru_cache takes any hashable; expressions hash by identity, which interning makes equal.
+        return cached(*args, **kwargs)  # type: ignore[arg-type]
+
+    return look_up
 
 
 # Operands are kept alive by the expression that holds them, so their ids are stable keys.

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
 from onnx_act.activations.catalogue import named
+from onnx_act.errors import UsageError
 from onnx_act.graph.sampling import activation_by_attribute, as_written
 
 if TYPE_CHECKING:
@@ -158,12 +159,15 @@ def _fused(node: ir.Node) -> AttributeSlot | None:
 def _fused_expression(
     name: str, alpha: float | None, beta: float | None, gamma: float | None
 ) -> Expr | None:
-    match name:
-        case "Clip":
-            if alpha is None or beta is None:
-                return None
-            return named("hardtanh").expression({"min": alpha, "max": beta})
-        case "Selu":
-            given = {"alpha": alpha, "gamma": gamma}
-            return named("selu").expression({k: v for k, v in given.items() if v is not None})
+    try:
+        match name:
+            case "Clip":
+                if alpha is None or beta is None:
+                    return None
+                return named("hardtanh").expression({"min": alpha, "max": beta})
+            case "Selu":
+                given = {"alpha": alpha, "gamma": gamma}
+                return named("selu").expression({k: v for k, v in given.items() if v is not None})
+    except UsageError:  # a value that the activation does not take, such as NaN
+        return None
     return activation_by_attribute(name, alpha, beta)

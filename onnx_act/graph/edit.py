@@ -118,15 +118,15 @@ class Editor:
     def add_constant(self, wanted: str, tensor: ir.TensorProtocol, before: ir.Node) -> ir.Value:
         """A new constant that exists before a node, under a fresh name.
 
-        It is an initializer where that is allowed: functions have none, and before IR version 4
-        an initializer would have to be an input.
+        It is an initializer where that is allowed: functions have none, and where initializers
+        are listed as inputs (always before IR version 4) one more would have to be an input.
         """
         name = self.fresh_name(wanted)
         tensor.name = name
         dims = tensor.numpy().shape
         graph = before.graph
         assert graph is not None
-        if self._is_function_body(graph) or self.model.content.ir_version < 4:
+        if self._is_function_body(graph) or self.model.lists_weights:
             value = ir.Value(name=name)
             infer_as(value, tensor.dtype, dims)
             attrs = [ir.AttrTensor("value", tensor)]

@@ -10,7 +10,6 @@ what one of them computes is identified once, however often it occurs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -18,7 +17,7 @@ import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
 from onnx_act.activations.identify import Identified, Unidentified, identify
-from onnx_act.activations.primitives import LEAVES, Expr, Op, X, substitute, topological
+from onnx_act.activations.primitives import LEAVES, Expr, Op, X, remembered, substitute, topological
 from onnx_act.graph.sampling import PASSING, NodeReader
 from onnx_act.graph.types import dtype_of
 
@@ -65,12 +64,12 @@ class Region:
     identified: Identified | None
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def _bends(expression: Expr) -> bool:
     return any(n.op not in _STRAIGHT for n in topological(expression))
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def _speaks(expression: Expr) -> bool:
     """Whether it is more than plain arithmetic, so that not knowing it is worth a line.
 
@@ -92,7 +91,7 @@ def _under_affine(expression: Expr) -> Expr:
     return expression
 
 
-_substitute = lru_cache(maxsize=65536)(substitute)
+_substitute = remembered(substitute)
 
 
 def find_regions(model: OnnxModel, scope: Scope, constants: Constants) -> list[Region]:

@@ -34,6 +34,7 @@ from onnx_act.activations.primitives import (
     tanh,
     where,
 )
+from onnx_act.errors import UsageError
 from onnx_act.graph.types import dtype_of, shape_of
 
 if TYPE_CHECKING:
@@ -351,7 +352,10 @@ def native_expression(node: ir.Node, operands: list[Expr | None], opset: int) ->
             parameters[source] = value
     for name, needed in native.operator.requires.items():
         parameters.setdefault(name, needed)
-    expression = native.activation.expression(parameters)
+    try:
+        expression = native.activation.expression(parameters)
+    except UsageError:  # a value that the activation does not take, such as a Celu of alpha 0
+        return None
     return substitute(_marked(expression, parameters.values()), x)
 
 
@@ -371,12 +375,21 @@ def _marked(expression: Expr, stated: Iterable[float | str]) -> Expr:
 def activation_by_attribute(name: str, alpha: float | None, beta: float | None) -> Expr | None:
     """The activation that an `activations` or `activation` attribute names, as an expression.
 
+    None where nobody knows it, or it does not take these parameters.
+
     Args:
         name: as ONNX spells it there: Relu, Tanh, Sigmoid, Affine, LeakyRelu, ThresholdedRelu,
             ScaledTanh, HardSigmoid, Elu, Softsign, Softplus; contrib operators know more.
         alpha: its first parameter, None for the default.
         beta: its second parameter, None for the default.
     """
+    try:
+        return _named_activation(name, alpha, beta)
+    except UsageError:
+        return None
+
+
+def _named_activation(name: str, alpha: float | None, beta: float | None) -> Expr | None:
     a = 1.0 if alpha is None else alpha
     match name.lower():
         case "affine":

@@ -212,7 +212,9 @@ def _attribute_sites(scope: Scope) -> Iterator[Site]:
             found = identify(slot.expression) if slot.expression is not None else None
             known = found if isinstance(found, Identified) else None
             formula = slot.text if slot.expression is None else text(slot.expression)
-            output = next(v for v in node.outputs if v.name or v.uses())
+            output = next((v for v in node.outputs if v.name or v.uses()), None)
+            if output is None:
+                continue  # nothing of it is used
             base = _id(scope, output)
             yield Site(
                 id=base if slot.recurrent_gate is None else f"{base}#{slot.name}",

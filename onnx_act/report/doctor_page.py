@@ -58,9 +58,11 @@ def _advice(problem: str | None) -> list[str]:
     if problem is not None:
         return [problem]
     advice = ["onnx-act inspect MODEL.onnx  # what activations are in a model"]
-    if "onnxruntime-gpu" not in installed_distributions():
+    installed = installed_distributions()
+    if "onnxruntime-gpu" not in installed:
+        there = " ".join(installed) or "onnxruntime"
         advice.append(
-            'pip uninstall -y onnxruntime && pip install "onnxruntime-gpu"'
+            f"pip uninstall -y {there} && pip install onnxruntime-gpu"
             "  # to run on CUDA (CUDA 13 and cuDNN 9 are needed as well)"
         )
     return advice

@@ -9,10 +9,21 @@ import enum
 import platform
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+_PACKAGES: Final = (
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "numpy",
+)
 
 
 class Plain(Protocol):
@@ -134,7 +145,7 @@ def environment() -> dict[str, str]:
         "platform": platform.platform(),
         "machine": platform.machine(),
     }
-    for name in ("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "numpy"):
+    for name in _PACKAGES:
         installed = _version(name)
         if installed != "not installed":
             found[name] = installed

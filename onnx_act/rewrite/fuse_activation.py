@@ -116,6 +116,13 @@ def _reason_against(site: Site, before: ir.Node) -> str | None:
         return f"something else uses what {before.op_type} makes"
     if before.graph is not site.nodes[-1].graph:
         return f"{before.op_type} is in an outer graph"
+    source = None if before.inputs[0] is None else before.inputs[0].producer()
+    if source is not None and source.op_type == "DequantizeLinear":
+        # A runtime makes one integer operator of DequantizeLinear, Conv, Relu, QuantizeLinear, and
+        # knows no fused operator there (seen in ONNX Runtime 1.31).
+        return f"its {before.op_type} is quantised, and a fused operator would run in float"
+    if "broadcast" in before.attributes:
+        return f"{before.op_type} before opset 7 broadcasts as no fused operator does"
     if site.dtype is None:
         return "its element type is not known; run ONNX shape inference on the model first"
     return None
