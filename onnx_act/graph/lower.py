@@ -19,6 +19,7 @@ from onnx_act.activations.primitives import (
     topological,
 )
 from onnx_act.activations.readings import evaluate
+from onnx_act.graph.types import infer_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -168,7 +169,9 @@ class NodeEmitter:
             return known
         name = self._rename(f"{self._prefix}/constant")
         tensor = ir.tensor(stored, dtype=self._dtype, name=name)
-        output = ir.Value(name=name, type=ir.TensorType(self._dtype), shape=ir.Shape(stored.shape))
+        output = ir.Value(name=name)
+        # Known, but not declared: a constant says its type itself.
+        infer_as(output, self._dtype, stored.shape)
         attrs = [ir.AttrTensor("value", tensor)]
         self.nodes.append(ir.Node("", "Constant", [], attrs, outputs=[output], name=name))
         self._constants[key] = output

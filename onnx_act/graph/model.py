@@ -158,7 +158,10 @@ def _from_proto(proto: onnx.ModelProto, path: Path | None) -> OnnxModel:
         model = ir.from_proto(proto)
     except Exception as error:
         # onnx-ir wraps whatever it trips over; the reader gets the innermost reason.
-        raise ModelReadError(f"{shown}: {_first_line(_innermost(error))}") from error
+        reason = _first_line(_innermost(error))
+        if "sparse" in reason.lower():
+            raise ModelUnsupportedError(f"{shown}: sparse tensors are not supported") from error
+        raise ModelReadError(f"{shown}: {reason}") from error
     if path is not None:
         ir.external_data.set_base_dir(model.graph, path.resolve().parent)
     annotate_types(model, proto)

@@ -200,35 +200,53 @@ def _note(value: ir.Value, found: onnx.TypeProto | None) -> None:
 
 
 def _annotate_functions(model: ir.Model, proto: onnx.ModelProto) -> None:
-    """Type function bodies as their first call with known types has them."""
+    """Type function bodies as all their calls agree to type them, callers before the called."""
     bodies = {(f.domain, f.name, f.overload): f for f in proto.functions}
-    calls: dict[tuple[str, str, str], ir.Node] = {}
-    pending: list[Iterable[ir.Node]] = [model.graph.all_nodes()]
-    while pending:
-        for node in pending.pop(0):
-            key = node.op_identifier()
-            if key not in bodies or key in calls or dtype_of(_first(node.inputs)) is None:
-                continue
-            calls[key] = node
-            function = model.functions[key]
-            _annotate_body(function, bodies[key], node, proto)
-            pending.append(function.all_nodes())
+    calls: dict[tuple[str, str, str], list[ir.Node]] = {}
+    waiting = dict.fromkeys(bodies)
+    scopes: list[Iterable[ir.Node]] = [model.graph.all_nodes()]
+    while scopes:
+        for nodes in scopes:
+            for node in nodes:
+                if node.op_identifier() in bodies:
+                    calls.setdefault(node.op_identifier(), []).append(node)
+        # A function is typed when no function that is still to be typed calls it.
+        called = {n.op_identifier() for k in waiting for n in model.functions[k].all_nodes()}
+        ready = [k for k in waiting if k not in called]
+        for key in ready:
+            del waiting[key]
+            _annotate_body(model.functions[key], bodies[key], calls.get(key, []), proto)
+        scopes = [model.functions[k].all_nodes() for k in ready]
 
 
-def _first(values: Sequence[ir.Value | None]) -> ir.Value | None:
-    return values[0] if values else None
+Known = tuple["ir.DataType | None", "Dims | None"]
+
+
+def _agreed(types: Sequence[Known]) -> Known:
+    """What holds for all of these: no dtype where they differ, and the equal dimensions."""
+    dtypes = {dtype for dtype, _ in types}
+    dtype = dtypes.pop() if len(dtypes) == 1 else None
+    ranks = {None if dims is None else len(dims) for _, dims in types}
+    if len(ranks) != 1 or None in ranks:
+        return dtype, None
+    columns = zip(*(dims for _, dims in types if dims is not None), strict=True)
+    return dtype, tuple(c[0] if len(set(c)) == 1 else None for c in columns)
 
 
 def _annotate_body(
-    function: ir.Function, body: onnx.FunctionProto, call: ir.Node, proto: onnx.ModelProto
+    function: ir.Function,
+    body: onnx.FunctionProto,
+    calls: Sequence[ir.Node],
+    proto: onnx.ModelProto,
 ) -> None:
     proxy = onnx.ModelProto(ir_version=proto.ir_version)
     proxy.opset_import.extend(body.opset_import)
     proxy.functions.extend(proto.functions)
     proxy.graph.name = body.name
     proxy.graph.node.extend(_stand_in(n) for n in body.node)
-    for formal, name, actual in zip(function.inputs, body.input, call.inputs, strict=False):
-        dtype, dims = dtype_of(actual), shape_of(actual)
+    for position, (formal, name) in enumerate(zip(function.inputs, body.input, strict=True)):
+        given = [c.inputs[position] if position < len(c.inputs) else None for c in calls]
+        dtype, dims = _agreed([(dtype_of(v), shape_of(v)) for v in given])
         infer_as(formal, dtype, dims)
         if dtype is not None:
             info = onnx.helper.make_tensor_value_info(name, int(dtype), dims)

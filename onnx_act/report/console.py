@@ -96,7 +96,7 @@ def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> T
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in names:
         right = name in {"count", "max abs", "mean abs", "noise floor", "median", "p90", "p99"}
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     return table

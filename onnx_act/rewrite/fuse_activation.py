@@ -16,7 +16,7 @@ from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.sites import Spelling
 from onnx_act.graph.types import declare_type
 from onnx_act.rewrite.fused_operators import fused_attributes, fused_probe
-from onnx_act.rewrite.rule import Change, Fidelity, Refusal
+from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
 from onnx_act.rewrite.writing import provenance_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _reason_against(site: Site, before: ir.Node) -> str | None:
     if "broadcast" in before.attributes:
         return f"{before.op_type} before opset 7 broadcasts as no fused operator does"
     if site.dtype is None:
-        return "its element type is not known; run ONNX shape inference on the model first"
+        return UNKNOWN_TYPE
     return None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from onnx_act.graph.lower import Lowering
     from onnx_act.graph.model import OnnxModel, Scope
     from onnx_act.graph.sites import Site
+
+
+#: The refusal of a site whose dtype nothing tells.
+UNKNOWN_TYPE: Final = (
+    "its element type is not known: declare it (run ONNX shape inference and save the result), or, "
+    "in a function that is called with several types, inline the function first"
+)
 
 
 class Fidelity(enum.Enum):

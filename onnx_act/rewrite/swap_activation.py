@@ -17,7 +17,7 @@ from onnx_act.graph.regions import FLOATS
 from onnx_act.graph.roles import CARRYING
 from onnx_act.graph.sites import Role, Spelling
 from onnx_act.graph.types import shape_of
-from onnx_act.rewrite.rule import Change, Fidelity, Refusal, WrittenActivation
+from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal, WrittenActivation
 from onnx_act.rewrite.swap_attribute import swap_fused, swap_recurrent
 from onnx_act.rewrite.swap_request import SwapRequest, carried_over
 from onnx_act.rewrite.writing import Writer
@@ -106,7 +106,7 @@ def _reason_against(site: Site, target: Activation, parameters: Parameters) -> s
     ):
         return f"it already is {describe_activation(target, parameters)}"
     if site.dtype is None:
-        return "its element type is not known; run ONNX shape inference on the model first"
+        return UNKNOWN_TYPE
     if site.dtype not in FLOATS:
         return f"it works on {site.dtype.name.lower()}, and activations are functions of floats"
     for name, value in parameters.items():
