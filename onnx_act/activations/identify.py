@@ -29,6 +29,7 @@ from onnx_act.activations.primitives import (
     remembered,
     topological,
 )
+from onnx_act.activations.probe_points import NEAR, far_points
 from onnx_act.activations.readings import evaluate
 
 if TYPE_CHECKING:
@@ -78,24 +79,6 @@ class Unidentified:
 
 
 Identity = Identified | Affine | Unidentified
-
-
-def _near_grid() -> Array:
-    magnitudes = np.concatenate([np.logspace(-3, 0, 10), np.linspace(1.07, 11.93, 41)])
-    return np.concatenate([-magnitudes[::-1], [0.0], magnitudes])
-
-
-_NEAR: Final = _near_grid()
-_TAIL: Final = np.array([13.0, 15.5, 18.0, 20.5, 30.0, 50.0, 70.0, 88.5, 120.0, 1e3, 1e4, 1e6])
-
-
-def _far_grid(*expressions: Expr) -> Array:
-    """Both tails, and points to either side of every constant as it stands and scaled to a knee."""
-    knots = {abs(v) for e in expressions for c in constants_of(e) if (v := constant_value(c))}
-    finite = sorted(k for k in knots if math.isfinite(k) and 1e-12 < k < 1e8)[:64]
-    beside = [k * s for k in finite for s in (0.5, 0.99, 1.0, 1.01, 2.0)]
-    magnitudes = np.concatenate([_TAIL, np.array(beside, dtype=np.float64)])
-    return np.concatenate([-magnitudes, magnitudes])
 
 
 def _is_meant_exactly(value: float) -> bool:
@@ -158,25 +141,25 @@ def identify(region: Expr, written_as: str | None = None) -> Identity:
 def _identify_scalar(region: Expr, written_as: str | None) -> Identity:
     if region is X:
         return Identified(CATALOGUE[0], {}, 0.0)
-    near = evaluate(region, _NEAR)
-    if _is_affine(_NEAR, near) and _is_affine(far := _far_grid(region), evaluate(region, far)):
-        if not _agrees(near, _NEAR, _NEAR, _tolerance(region, _NEAR, near, {})):
+    near = evaluate(region, NEAR)
+    if _is_affine(NEAR, near) and _is_affine(far := far_points(region), evaluate(region, far)):
+        if not _agrees(near, NEAR, NEAR, _tolerance(region, NEAR, near, {})):
             return Affine()
-        return Identified(CATALOGUE[0], {}, float(np.max(np.abs(near - _NEAR))))
-    near_tolerance = _tolerance(region, _NEAR, near, {})
+        return Identified(CATALOGUE[0], {}, float(np.max(np.abs(near - NEAR))))
+    near_tolerance = _tolerance(region, NEAR, near, {})
     found: list[tuple[int, bool, float, int, Identified]] = []
     # What is nowhere a number is nothing, though bounds could be found that make it so.
     for place, activation in enumerate(CATALOGUE if np.isfinite(near).any() else ()):
         for parameters in _proposals(region, activation):
             reference = activation.expression(parameters)
-            if not _agrees(near, evaluate(reference, _NEAR), _NEAR, near_tolerance):
+            if not _agrees(near, evaluate(reference, NEAR), NEAR, near_tolerance):
                 continue
-            far = _far_grid(region, reference)
+            far = far_points(region, reference)
             values, expected = evaluate(region, far), evaluate(reference, far)
             if not _agrees(values, expected, far, _tolerance(region, far, values, {})):
                 continue
             with np.errstate(invalid="ignore"):
-                gaps = np.abs(near - evaluate(reference, _NEAR)) / np.maximum(1.0, np.abs(near))
+                gaps = np.abs(near - evaluate(reference, NEAR)) / np.maximum(1.0, np.abs(near))
             gap = float(np.nanmax(gaps))
             free = sum(not p.choices for p in activation.parameters)
             native = any(o.op_type == written_as for o in activation.operators)
@@ -212,8 +195,8 @@ def _identify_array(region: Expr, sources: tuple[ArraySource, ...]) -> Identity:
 
             proposal = activation.read_back(sample)
             values = None if proposal is None else proposal[slot.name]
-            near = sample(_NEAR)
-            affine = affine and _is_affine(_NEAR, near)
+            near = sample(NEAR)
+            affine = affine and _is_affine(NEAR, near)
             if not isinstance(values, np.ndarray) or not np.isfinite(values).all():
                 return Unidentified()
             gap = _array_gap(region, activation, slot.name, values, part)
@@ -246,7 +229,7 @@ def _array_gap(
     """The largest deviation from the reference over both grids, or None when it is another."""
     reference = activation.expression({slot: values})
     worst = 0.0
-    for x in (_NEAR, _far_grid(region)):
+    for x in (NEAR, far_points(region)):
         actual = evaluate(region, x[:, None], part)
         expected = evaluate(reference, x[:, None])
         if not _agrees(actual, expected, x, _tolerance(region, x, actual, part)):

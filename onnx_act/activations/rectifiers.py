@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FAR: Final = 1e6
+# Beyond every bound that anybody writes down, and far from overflow.
+_BEYOND: Final = 1e30
 _SLOPE: Final = "slope left of zero"
 
 
@@ -38,10 +40,10 @@ def _read_slopes(f: Sampler) -> dict[str, ParameterValue] | None:
 
 
 def _read_bounds(f: Sampler) -> dict[str, ParameterValue]:
-    low, high = value_at(f, -_FAR), value_at(f, _FAR)
+    low, high = value_at(f, -_BEYOND), value_at(f, _BEYOND)
     return {
-        "min": -math.inf if low == -_FAR else low,
-        "max": math.inf if high == _FAR else high,
+        "min": -math.inf if low == -_BEYOND else low,
+        "max": math.inf if high == _BEYOND else high,
     }
 
 

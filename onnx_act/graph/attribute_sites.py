@@ -10,7 +10,8 @@ import onnx_ir as ir
 from onnx_act.activations.activation import MICROSOFT
 from onnx_act.activations.catalogue import named
 from onnx_act.errors import UsageError
-from onnx_act.graph.sampling import activation_by_attribute, as_written
+from onnx_act.graph.digits import as_written
+from onnx_act.graph.sampling import activation_by_attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

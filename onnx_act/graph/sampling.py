@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Final
 
-import ml_dtypes
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -26,7 +25,6 @@ from onnx_act.activations.primitives import (
     apply,
     array,
     clip,
-    constant,
     constant_value,
     greater,
     rebuild,
@@ -35,6 +33,7 @@ from onnx_act.activations.primitives import (
     where,
 )
 from onnx_act.errors import UsageError
+from onnx_act.graph.digits import as_written, stated
 from onnx_act.graph.types import dtype_of, shape_of
 
 if TYPE_CHECKING:
@@ -42,13 +41,6 @@ if TYPE_CHECKING:
 
     from onnx_act.graph.constants import Constants
 
-# Digits somebody typed: 0.7071 for 1/sqrt(2) is 1e-5 off, 1.4142 likewise; five significant
-# digits round by at most 5e-5.
-_TYPED: Final = 5e-5
-_HALF_ULP: Final = {
-    ir.DataType.FLOAT16: 2.0**-11,
-    ir.DataType.BFLOAT16: 2.0**-8,
-}
 _FLOATS: Final = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 )
@@ -150,29 +142,6 @@ def _attribute_default(op_type: str, domain: str, opset: int, name: str) -> floa
     return as_written(float(value), ir.DataType.FLOAT)
 
 
-def as_written(value: float, dtype: ir.DataType | None) -> float:
-    """The shortest decimal that the dtype stores as `value`: 0.1 for the float32 nearest to it."""
-    if not math.isfinite(value):
-        return value
-    kind = {
-        ir.DataType.FLOAT16: np.float16,
-        ir.DataType.BFLOAT16: ml_dtypes.bfloat16,
-        ir.DataType.DOUBLE: np.float64,
-    }.get(dtype or ir.DataType.FLOAT, np.float32)
-    for digits in range(1, 18):
-        short = float(f"{value:.{digits}g}")
-        with np.errstate(over="ignore"):
-            stored = float(kind(short))
-        if stored == value:
-            return short
-    return value
-
-
-def uncertainty_of(dtype: ir.DataType | None) -> float:
-    """How far, relatively, a stored constant may be from the one that was meant."""
-    return max(_TYPED, _HALF_ULP.get(dtype or ir.DataType.FLOAT, 0.0))
-
-
 def attribute(node: ir.Node, name: str, opset: int) -> float | str | None:
     """A numeric or text attribute as it was written, or its default; None when there is neither."""
     found = node.attributes.get(name)
@@ -215,7 +184,7 @@ class NodeReader:
         dtype = dtype_of(value)
         single = self._constants.scalar(value)
         if single is not None:
-            return constant(as_written(single, dtype), uncertainty_of(dtype))
+            return stated(single, dtype)
         if dtype not in _FLOATS or not math.prod(shape):
             return None
         constants = self._constants
@@ -306,7 +275,7 @@ def _special(node: ir.Node, operands: list[Expr | None], opset: int) -> Expr | N
             lambd, bias = (attribute(node, n, opset) for n in ("lambd", "bias"))
             if not isinstance(lambd, float) or not isinstance(bias, float):
                 return None
-            low, width = constant(bias, _TYPED), constant(lambd, _TYPED)
+            low, width = stated(bias), stated(lambd)
             shifted = where(greater(-x, width), x + low, 0)
             return where(greater(x, width), x - low, shifted)
     return _clip(node, x, operands, opset)
@@ -323,14 +292,14 @@ def _clip(node: ir.Node, x: Expr, operands: list[Expr | None], opset: int) -> Ex
             if given is not None and number is None:
                 return None
         else:
-            stated = attribute(node, name, opset)
-            number = stated if isinstance(stated, float) else None
+            bound = attribute(node, name, opset)
+            number = bound if isinstance(bound, float) else None
             if name in node.attributes and number is None:
                 return None
         # The largest float32 is how "no bound" was written before bounds were optional.
         if number is None or abs(number) >= 3.4e38:
             number = open_end
-        bounds.append(constant(number, _TYPED))
+        bounds.append(stated(number))
     return clip(x, bounds[0], bounds[1])
 
 
@@ -359,13 +328,13 @@ def native_expression(node: ir.Node, operands: list[Expr | None], opset: int) ->
     return substitute(_marked(expression, parameters.values()), x)
 
 
-def _marked(expression: Expr, stated: Iterable[float | str]) -> Expr:
+def _marked(expression: Expr, written: Iterable[float | str]) -> Expr:
     """`expression` with the numbers that a model states marked as uncertain as typed digits."""
-    numbers = set(stated)
+    numbers = set(written)
     return rebuild(
         expression,
         lambda leaf: (
-            constant(number, _TYPED)
+            stated(number)
             if (number := constant_value(leaf)) is not None and number in numbers
             else leaf
         ),

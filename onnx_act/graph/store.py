@@ -109,13 +109,15 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
     if target.resolve() in sources:
         raise UsageError(f"{target} holds the weights of the input; input files are never written")
     tag = f"{os.getpid()}-{secrets.token_hex(4)}"
-    path = target.parent / f".{target.name}.{tag}.tmp"
+    # Short enough that a name which the folder can hold is not refused for ours.
+    name = target.name[:64]
+    path = target.parent / f".{name}.{tag}.tmp"
     data: Path | None = None
     shared: tuple[Path, ...] = ()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if externals and base.resolve() != target.parent.resolve():
-            data = target.parent / f".{target.name}.{tag}.data.tmp"
+            data = target.parent / f".{name}.{tag}.data.tmp"
             _copy_weights(externals, base, data)
         elif externals:
             shared = tuple(sorted(sources))

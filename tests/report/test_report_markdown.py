@@ -1,0 +1,79 @@
+"""The document as Markdown: tables hold together whatever stands in them."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+import pytest
+from sample_reports import ENTRIES, EVERYTHING, FAILED, Given
+
+from onnx_act.report.document import ModelEntry, Report
+from onnx_act.report.markdown import render_markdown
+
+_BAR = re.compile(r"(?<!\\)\|")
+
+
+def _tables(text: str) -> list[list[str]]:
+    """Runs of lines that start with a bar."""
+    found: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        if line.startswith("|"):
+            if not inside:
+                found.append([])
+            found[-1].append(line)
+        inside = line.startswith("|")
+    return found
+
+
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES.keys())
+def test_tables_are_well_formed(entry: ModelEntry) -> None:
+    text = render_markdown(Report("convert", (entry,)))
+    for table in _tables(text):
+        columns = {len(_BAR.findall(line)) for line in table}
+        assert len(columns) == 1, table
+        assert re.fullmatch(r"\|( --- \|)+", table[1])
+        assert all(line.endswith("|") for line in table)
+        assert len(table) > 2 or entry.sites == ()
+
+
+def test_every_table_stands_apart() -> None:
+    lines = render_markdown(EVERYTHING).splitlines()
+    for before, line in pairwise(lines):
+        if line.startswith("|") and not before.startswith("|"):
+            assert before == ""
+        if line.startswith("#"):
+            assert before == ""
+
+
+def test_no_name_becomes_markup() -> None:
+    text = render_markdown(EVERYTHING)
+    assert "<i>" not in text
+    assert "&lt;i>" in text
+    assert "a\\|b" in text
+
+
+def test_what_it_says() -> None:
+    text = render_markdown(EVERYTHING)
+    for part in (
+        "# onnx-act convert",
+        "## models/[a\\|b].onnx",
+        "**PASSED; wrote out.onnx**",
+        "**FAILED: not equivalent: on cpu: output 'y' differs**",
+        "### Equivalence",
+        "### Drift from the original",
+        "### Latency",
+        "- dry run: nothing was written",
+        "onnxruntime 1.",
+    ):
+        assert part in text, part
+
+
+def test_two_providers_that_fail_each_tell_why() -> None:
+    assert FAILED.equivalence is not None
+    judged = FAILED.equivalence.to_dict()
+    other = {**judged["providers"][0], "provider": "CUDAExecutionProvider", "reason": "a|b"}
+    both = Given({**judged, "providers": [*judged["providers"], other]})
+    entry = ModelEntry("a.onnx", equivalence=both)
+    assert "- cuda: a\\|b" in render_markdown(Report("validate", (entry,)))
