@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -155,8 +155,8 @@ def validate(
             feeds=_feeds(data, shapes, seed),
             threads=threads,
         )
-    shown = f"{_shown(reference)} against {_shown(candidate)}"
-    return Report("validate", (replace(entry, path=shown),))
+    entry = replace(entry, path=_shown(candidate), against=_shown(reference))
+    return Report("validate", (entry,))
 
 
 def bench(
@@ -177,8 +177,7 @@ def bench(
         EvidenceError: a model cannot be run.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    with _as_file(model) as first, _as_file(other) as second:
-        assert first is not None
+    with _as_file(model) as first, nullcontext() if other is None else _as_file(other) as second:
         entry = bench_models(
             first,
             second,
@@ -187,8 +186,8 @@ def bench(
             seconds=seconds,
             threads=threads,
         )
-    shown = _shown(model) if other is None else f"{_shown(model)} against {_shown(other)}"
-    return Report("bench", (replace(entry, path=shown),))
+    entry = replace(entry, path=_shown(model), against=None if other is None else _shown(other))
+    return Report("bench", (entry,))
 
 
 def catalog(name: str | None = None) -> dict[str, Any]:
@@ -225,11 +224,9 @@ def _shown(source: ModelSource) -> str:
 
 
 @contextmanager
-def _as_file(source: ModelSource | None) -> Iterator[Path]:
+def _as_file(source: ModelSource) -> Iterator[Path]:
     """A model as a file, staged in a temporary folder when it is not one."""
-    if source is None:
-        yield None  # type: ignore[misc]
-    elif isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike):
         yield Path(source)
     else:
         with TemporaryDirectory(prefix="onnx-act-") as folder:

@@ -15,6 +15,7 @@ from onnx_act.cli.catalog import catalog
 from onnx_act.cli.convert import convert
 from onnx_act.cli.doctor import doctor
 from onnx_act.cli.inspect import inspect
+from onnx_act.cli.present import invoke
 from onnx_act.cli.steps import fuse, swap
 from onnx_act.cli.validate import validate
 from onnx_act.errors import OnnxActError
@@ -73,6 +74,7 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run the program; the exit code. Messages go to stderr, never a traceback but for a bug."""
     command = shlex.join(["onnx-act", *arguments])
+    invoke(arguments)
     try:
         code = typer.main.get_command(app).main(
             arguments, prog_name="onnx-act", standalone_mode=False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import Annotated
 
@@ -39,7 +38,7 @@ def bench(
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Measure latency in ONNX Runtime at its default optimisation, two models in turn."""
-    from onnx_act.cli.present import present, progress
+    from onnx_act.cli.present import invoked, present, progress
     from onnx_act.recipe.compare_models import bench_models
     from onnx_act.recipe.request import require_providers
     from onnx_act.report.document import Report
@@ -58,4 +57,4 @@ def bench(
             threads=threads,
             progress=tell,
         )
-    present(Report("bench", (entry,), tuple(sys.argv[1:])), output, report)
+    present(Report("bench", (entry,), invoked()), output, report)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onnx_act.cli.options import OutputFormat, parse_duration, parse_shapes
-from onnx_act.cli.present import present, progress
+from onnx_act.cli.present import invoked, present, progress
 from onnx_act.errors import EvidenceError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def run_conversion(
                     raise
                 entries.append(_failed(model, error))
             gc.collect()  # it is paused while the program runs, and a graph is full of cycles
-    present(Report(asked.command, tuple(entries), tuple(sys.argv[1:])), output, reports)
+    present(Report(asked.command, tuple(entries), invoked()), output, reports)
 
 
 def _failed(model: Path, error: OnnxActError) -> ModelEntry:

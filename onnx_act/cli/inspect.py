@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +27,7 @@ def inspect(
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Say what activations are in a model, and where; several models side by side."""
-    from onnx_act.cli.present import present
+    from onnx_act.cli.present import invoked, present
     from onnx_act.errors import ModelError
     from onnx_act.graph.selectors import parse_selector
     from onnx_act.recipe.inspect import inspect_model
@@ -50,6 +49,4 @@ def inspect(
                 str(model), Outcome.FAILED, exit_code=error.exit_code, message=str(error)
             )
         entries.append(found)
-    present(
-        Report("inspect", tuple(entries), tuple(sys.argv[1:])), output, report, every_site=sites
-    )
+    present(Report("inspect", tuple(entries), invoked()), output, report, every_site=sites)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import typer
@@ -18,6 +19,17 @@ if TYPE_CHECKING:
     from onnx_act.report.document import Report
 
 _WIDTH_WHEN_PIPED = 160
+_INVOKED: ContextVar[tuple[str, ...]] = ContextVar("invoked", default=())
+
+
+def invoke(arguments: list[str]) -> None:
+    """Note the command line that is being run."""
+    _INVOKED.set(tuple(arguments))
+
+
+def invoked() -> tuple[str, ...]:
+    """The command line that is being run, for the report."""
+    return _INVOKED.get()
 
 
 def present(

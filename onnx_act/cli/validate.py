@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import Annotated
 
@@ -35,7 +34,7 @@ def validate(
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Run both models at every optimisation level and judge whether they compute the same."""
-    from onnx_act.cli.present import present, progress
+    from onnx_act.cli.present import invoked, present, progress
     from onnx_act.recipe.compare_models import validate_models
     from onnx_act.recipe.request import require_providers
     from onnx_act.report.document import Report
@@ -53,4 +52,4 @@ def validate(
             threads=threads,
             progress=tell,
         )
-    present(Report("validate", (entry,), tuple(sys.argv[1:])), output, report)
+    present(Report("validate", (entry,), invoked()), output, report)

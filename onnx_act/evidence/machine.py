@@ -41,5 +41,5 @@ def busy_warning() -> str | None:
         return None
     return (
         f"the machine is busy (load average {load:.1f} on {cpu_count()} processors); "
-        f"the times below may be too long and the intervals too wide"
+        f"times may be too long and the intervals too wide"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +12,7 @@ from onnx_act.activations.activation import MICROSOFT
 from onnx_act.activations.catalogue import named
 from onnx_act.errors import UsageError
 from onnx_act.graph.digits import as_written
-from onnx_act.graph.sampling import activation_by_attribute
+from onnx_act.graph.sampling import NO_BOUND, activation_by_attribute, marked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,10 +166,17 @@ def _fused_expression(
             case "Clip":
                 if alpha is None or beta is None:
                     return None
-                return named("hardtanh").expression({"min": alpha, "max": beta})
+                bounds = {"min": _open_end(alpha), "max": _open_end(beta)}
+                return marked(named("hardtanh").expression(bounds), (alpha, beta))
             case "Selu":
                 given = {"alpha": alpha, "gamma": gamma}
-                return named("selu").expression({k: v for k, v in given.items() if v is not None})
+                stated = {k: v for k, v in given.items() if v is not None}
+                return marked(named("selu").expression(stated), stated.values())
     except UsageError:  # a value that the activation does not take, such as NaN
         return None
     return activation_by_attribute(name, alpha, beta)
+
+
+def _open_end(bound: float) -> float:
+    """A bound, infinite where it is the largest float32: kernels have no other way to say none."""
+    return math.copysign(math.inf, bound) if abs(bound) >= NO_BOUND else bound

@@ -1,4 +1,4 @@
-"""Numbers as somebody wrote them: the digits behind a stored constant, and how far to trust them."""
+"""Numbers as somebody wrote them: the digits behind a constant, and how far to trust them."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
@@ -38,6 +37,8 @@ from onnx_act.graph.types import dtype_of, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    import numpy as np
 
     from onnx_act.graph.constants import Constants
 
@@ -70,6 +71,9 @@ _BINARY: Final = {
     "GreaterOrEqual": Op.GREATER_EQUAL,
 }
 _VARIADIC: Final = {"Sum": Op.ADD, "Min": Op.MINIMUM, "Max": Op.MAXIMUM}
+#: From here on a bound is none: the largest float32 is how that was written before bounds were
+#: optional.
+NO_BOUND: Final = 3.4e38
 #: Operators that hand their first input on unchanged.
 PASSING: Final = frozenset({"Identity", "Cast", "CastLike", "Dropout"})
 #: Operators that can bend no line: a region of these alone is never an activation.
@@ -296,8 +300,7 @@ def _clip(node: ir.Node, x: Expr, operands: list[Expr | None], opset: int) -> Ex
             number = bound if isinstance(bound, float) else None
             if name in node.attributes and number is None:
                 return None
-        # The largest float32 is how "no bound" was written before bounds were optional.
-        if number is None or abs(number) >= 3.4e38:
+        if number is None or abs(number) >= NO_BOUND:
             number = open_end
         bounds.append(stated(number))
     return clip(x, bounds[0], bounds[1])
@@ -325,12 +328,12 @@ def native_expression(node: ir.Node, operands: list[Expr | None], opset: int) ->
         expression = native.activation.expression(parameters)
     except UsageError:  # a value that the activation does not take, such as a Celu of alpha 0
         return None
-    return substitute(_marked(expression, parameters.values()), x)
+    return substitute(marked(expression, parameters.values()), x)
 
 
-def _marked(expression: Expr, written: Iterable[float | str]) -> Expr:
+def marked(expression: Expr, written: Iterable[float | str | None]) -> Expr:
     """`expression` with the numbers that a model states marked as uncertain as typed digits."""
-    numbers = set(written)
+    numbers = set(written) - {None}
     return rebuild(
         expression,
         lambda leaf: (
@@ -353,9 +356,10 @@ def activation_by_attribute(name: str, alpha: float | None, beta: float | None) 
         beta: its second parameter, None for the default.
     """
     try:
-        return _named_activation(name, alpha, beta)
+        found = _named_activation(name, alpha, beta)
     except UsageError:
         return None
+    return None if found is None else marked(found, (alpha, beta))
 
 
 def _named_activation(name: str, alpha: float | None, beta: float | None) -> Expr | None:

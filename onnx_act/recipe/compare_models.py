@@ -52,7 +52,8 @@ def validate_models(
     )
     passed = equivalence.passed
     return ModelEntry(
-        path=f"{reference} against {candidate}",
+        path=str(candidate),
+        against=str(reference),
         outcome=Outcome.DONE if passed else Outcome.FAILED,
         exit_code=0 if passed else EvidenceError.exit_code,
         message="" if passed else f"not equivalent: {equivalence.reason}",
@@ -94,5 +95,6 @@ def bench_models(
                 timeout_s=10 * seconds + 600,
             )
         )
-    shown = str(model) if other is None else f"{model} against {other}"
-    return ModelEntry(path=shown, latency=tuple(measured))
+    return ModelEntry(
+        path=str(model), against=None if other is None else str(other), latency=tuple(measured)
+    )

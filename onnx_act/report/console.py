@@ -58,7 +58,8 @@ def _side_by_side(entries: Sequence[ModelEntry]) -> Table:
 
 
 def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: bool) -> None:
-    console.print(f"[bold]{escape(entry.path)}[/bold]")
+    beside = f" against {entry.against}" if entry.against else ""
+    console.print(f"[bold]{escape(entry.path + beside)}[/bold]")
     data = entry.to_dict()
     if every_site and "sites" in data:
         console.print(_site_table(data["sites"]))

@@ -47,6 +47,7 @@ class ModelEntry:
 
     Attributes:
         path: the input, as it was named.
+        against: the other model, of commands that compare two.
         outcome: how it ended.
         exit_code: what it contributes to the command's exit code.
         output: the file that was written, None when none was.
@@ -76,11 +77,13 @@ class ModelEntry:
     drift: Plain | None = None
     latency: tuple[Plain, ...] | None = None
     size: Mapping[str, int] | None = None
+    against: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain JSON data; what the command does not produce is left out."""
         entry: dict[str, Any] = {
             "path": self.path,
+            **({} if self.against is None else {"against": self.against}),
             "output": self.output,
             "outcome": self.outcome.value,
             "exit_code": self.exit_code,

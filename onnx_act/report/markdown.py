@@ -35,7 +35,8 @@ def render_markdown(report: Report) -> str:
 
 def _entry(entry: ModelEntry) -> list[str]:
     data = entry.to_dict()
-    parts = [f"## {_cell(entry.path)}", "", f"**{_cell(headline(entry))}**", ""]
+    beside = f" against {entry.against}" if entry.against else ""
+    parts = [f"## {_cell(entry.path + beside)}", "", f"**{_cell(headline(entry))}**", ""]
     if "sites" in data:
         rows = [
             (str(k.count), k.activation, k.written, k.spelling, k.after, k.role)

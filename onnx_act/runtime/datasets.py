@@ -147,7 +147,9 @@ def _pieces(path: Path, array: Array, spec: TensorSpec, batch: int) -> tuple[lis
     """One input's arrays for each feed, rows used, rows left over."""
     rank = len(spec.shape)
     if rank == 0:
-        return [array], 1, 0
+        if array.ndim == 0:
+            return [array], 1, 0
+        return [np.asarray(value) for value in array.reshape(-1)], array.size, 0
     if array.ndim == rank + 1:
         return [row for row in array if _fits(path, row, spec)], len(array), 0
     if array.ndim == rank - 1:

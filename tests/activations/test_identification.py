@@ -92,9 +92,7 @@ def activations(draw: st.DrawFn) -> tuple[Activation, dict[str, Any]]:
     return activation, activation.bind(values)
 
 
-def _canonical(  # noqa: C901, PLR0911 - a case each
-    name: str, values: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def _canonical(name: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The entry that names a function which several entries can write."""
     match name, values:
         case "prelu", {"slope": slope}:

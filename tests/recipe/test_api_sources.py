@@ -92,7 +92,8 @@ def test_validate_and_bench(kind: str, model: Path) -> None:
     shown = str(model) if kind in {"path", "text"} else "<model>"
     same = onnx_act.validate(model, source)
     assert same.exit_code == 0
-    assert same.models[0].path == f"{model} against {shown}"
+    assert same.models[0].against == str(model)
+    assert same.models[0].path == shown
     other = onnx_act.validate(source, model.with_name("digits_cnn_silu.onnx"))
     assert other.exit_code == 1
     alone = onnx_act.bench(source, seconds=0.1).to_dict()["models"][0]
