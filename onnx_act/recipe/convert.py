@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.errors import NoSiteMatchedError, UsageError
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import OnnxModel, load_model
 from onnx_act.graph.opset import raise_opset
-from onnx_act.graph.sites import find_sites
 from onnx_act.graph.statistics import count_nodes
 from onnx_act.graph.store import StagedModel, check_target, stage_model
 from onnx_act.recipe.evidence import Evidence, gather_evidence

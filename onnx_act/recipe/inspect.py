@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import find_sites
 from onnx_act.report.document import ModelEntry
 
 if TYPE_CHECKING:

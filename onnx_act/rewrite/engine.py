@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnx_act.graph.constants import Constants
 from onnx_act.graph.edit import Editor
-from onnx_act.graph.sites import find_sites
+from onnx_act.graph.finding import find_sites
 from onnx_act.rewrite.rule import Change, Refusal, Subject
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ import onnx
 import pytest
 
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import Role, Site, Spelling, find_sites
+from onnx_act.graph.sites import Role, Site, Spelling
 
 if TYPE_CHECKING:
     from pathlib import Path

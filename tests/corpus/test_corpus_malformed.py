@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from onnx_act.errors import ModelError
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import find_sites
 
 #: Files that load: what is broken about them is numeric, or is for the runtime to say.
 _READABLE = {

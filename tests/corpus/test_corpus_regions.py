@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from region_models import assert_is_its_activation, constants_of, is_float, region_key, region_model
 
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import Spelling, find_sites
+from onnx_act.graph.sites import Spelling
 
 _ALONE = {Spelling.OPERATOR, Spelling.CONTRIB, Spelling.EXPRESSION}
 

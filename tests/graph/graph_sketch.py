@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import find_sites
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

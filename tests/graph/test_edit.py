@@ -13,14 +13,15 @@ from graph_sketch import parsed
 
 from onnx_act.activations.catalogue import named
 from onnx_act.graph.edit import PROVENANCE, Editor
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.lower import ExpressionLowering, NodeEmitter, emit, lowerings
 from onnx_act.graph.model import OnnxModel, load_model
-from onnx_act.graph.sites import Site, find_sites
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx_act.activations.activation import Activation
+    from onnx_act.graph.sites import Site
 
 _HEAD = '<ir_version: 8, opset_import: ["": 17]>'
 

@@ -12,9 +12,9 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from random_networks import ACTIVATIONS, Network, feeds_for, networks
 
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
-from onnx_act.graph.sites import find_sites
 from onnx_act.rewrite.engine import Plan, plan_rule, run_rules
 from onnx_act.rewrite.swap_activation import SwapActivation
 from onnx_act.rewrite.swap_request import parse_swap

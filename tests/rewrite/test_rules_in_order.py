@@ -10,8 +10,8 @@ import onnx_ir as ir
 from onnx import TensorProto, helper, numpy_helper
 from rewrite_trials import Cpu, graph, normal, outputs, refusing, run
 
+from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
-from onnx_act.graph.sites import find_sites
 from onnx_act.rewrite.engine import Plan, apply_plan, plan_rule, run_rules
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
 from onnx_act.rewrite.fuse_activation import FUSE_CONV_ACTIVATION
