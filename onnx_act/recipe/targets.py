@@ -18,10 +18,10 @@ class ProviderTargets:
 
     providers: tuple[str, ...]
 
-    def reason_against(self, model: bytes) -> str | None:
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
         """Why some provider cannot run this tiny model; None when every one does."""
         for provider in self.providers:
-            capability = can_run(model, provider)
+            capability = can_run(model, provider, may_crash=may_crash)
             if not capability.ok:
                 return f"{short_name(provider)}: {capability.reason}"
         return None

@@ -122,8 +122,13 @@ Proposal = Change | Refusal
 class Capabilities(Protocol):
     """Asks the installed runtime what the targets can run."""
 
-    def reason_against(self, model: bytes) -> str | None:
-        """Why some target cannot run this tiny model; None when every target runs it."""
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
+        """Why some target cannot run this tiny model; None when every target runs it.
+
+        Args:
+            model: serialised.
+            may_crash: whether a kernel may end the process instead of refusing.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onnx_act.errors import EvidenceError, ProviderUnavailableError
 from onnx_act.runtime.feeds import make_feeds
+from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.session import (
     CPU,
     OptimizationLevel,
@@ -35,6 +36,7 @@ class Capability:
     reason: str
 
 
+_TIME_LIMIT_S = 60.0
 _KNOWN: dict[tuple[str, str, str, OptimizationLevel], Capability] = {}
 
 
@@ -44,11 +46,12 @@ def can_run(
     *,
     level: OptimizationLevel = OptimizationLevel.ALL,
     feeds: Mapping[str, Array] | None = None,
+    may_crash: bool = False,
 ) -> Capability:
-    """Create a session for a tiny model and run it once, in this process.
+    """Create a session for a tiny model and run it once.
 
-    For models of our own making only: what a stranger's model does to the process is not
-    bounded here (see `onnx_act.runtime.isolate`). Answers are remembered for as long as the
+    For models of our own making only: what a stranger's model does is not bounded here (see
+    `onnx_act.runtime.isolate`). Answers are remembered for as long as the
     process lives, by the model's bytes, the runtime's version, the provider and the level.
 
     Args:
@@ -56,16 +59,28 @@ def can_run(
         provider: The full name of an execution provider.
         level: The optimisation level that it must run at.
         feeds: What to run it on; generated when left out. Not part of what is remembered.
+        may_crash: Whether some kernel is known to end the process instead of refusing: the model
+            then runs in a process of its own, which takes half a second, and a crash is a no.
     """
     key = (hashlib.sha256(model).hexdigest(), runtime_version(), provider, level)
     if key not in _KNOWN:
-        _KNOWN[key] = _try(model, SessionSettings(provider, level, threads=1), feeds)
+        settings = SessionSettings(provider, level, threads=1)
+        _KNOWN[key] = (_try_apart if may_crash else _try)(model, settings, feeds)
     return _KNOWN[key]
 
 
 def forget() -> None:
     """Forget every answer, as after the installed runtime was exchanged."""
     _KNOWN.clear()
+
+
+def _try_apart(
+    model: bytes, settings: SessionSettings, feeds: Mapping[str, Array] | None
+) -> Capability:
+    try:
+        return run_isolated(_try, model, settings, feeds, timeout_s=_TIME_LIMIT_S)
+    except EvidenceError as error:
+        return Capability(ok=False, reason=str(error))
 
 
 def _try(model: bytes, settings: SessionSettings, feeds: Mapping[str, Array] | None) -> Capability:

@@ -53,11 +53,11 @@ class _Target:
 
     cannot: str | None
 
-    def reason_against(self, model: bytes) -> str | None:
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
         operators = {n.op_type for n in onnx.load_from_string(model).graph.node}
         if self.cannot in operators:
             return f"there is no {self.cannot} here"
-        found = can_run(model)
+        found = can_run(model, may_crash=may_crash)
         return None if found.ok else found.reason
 
 

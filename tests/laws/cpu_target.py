@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Cpu:
     """Asks the runtime."""
 
-    def reason_against(self, model: bytes) -> str | None:
-        found = can_run(model)
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
+        found = can_run(model, may_crash=may_crash)
         return None if found.ok else found.reason
 
 

@@ -31,8 +31,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class Cpu:
     """What the runtime's CPU provider runs."""
 
-    def reason_against(self, model: bytes) -> str | None:
-        found = can_run(model)
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
+        found = can_run(model, may_crash=may_crash)
         return None if found.ok else found.reason
 
 
@@ -43,7 +43,7 @@ class Refusing:
     operators: frozenset[str]
     asked: list[bytes]
 
-    def reason_against(self, model: bytes) -> str | None:
+    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:  # noqa: ARG002 - the protocol
         self.asked.append(model)
         found = self.operators & {n.op_type for n in onnx.load_from_string(model).graph.node}
         return f"no kernel for {', '.join(sorted(found))}" if found else None
