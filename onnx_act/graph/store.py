@@ -8,10 +8,12 @@ from file to file by the kernel, only the parts still in use, when it does not.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -49,16 +51,26 @@ class StagedModel:
     shares_weights_with: tuple[Path, ...]
     _proto: onnx.ModelProto
     _data: Path | None
-    _final_data: Path
 
-    def commit(self) -> None:
-        """Put the model, and its weights, under their final names."""
+    def commit(self) -> Path | None:
+        """Put the model, and its weights, under their final names.
+
+        Returns:
+            A weight file of an earlier output that was left as it is, because another model may
+            refer to it; None when there is none.
+        """
+        beside: Path | None = None
         if self._data is not None:
-            _relocate(self._proto, self._data.name, self._final_data.name)
-            self._data.replace(self._final_data)
-            self._data = None
+            usual = self.target.with_name(self.target.name + ".data")
+            place = _data_place(usual, self._data)
+            beside = usual if place != usual else None
+            _relocate(self._proto, self._data.name, place.name)
             _write(self.path, self._proto.SerializeToString())
+            if not place.exists():
+                self._data.replace(place)
+                self._data = None
         self.path.replace(self.target)
+        return beside
 
     def __enter__(self) -> Self:
         return self
@@ -129,7 +141,7 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
     except BaseException:
         _remove(path, data)
         raise
-    staged = StagedModel(target, path, shared, proto, data, _final_data(target, sources))
+    staged = StagedModel(target, path, shared, proto, data)
     try:
         check_model(proto, path, str(target))
     except BaseException:
@@ -153,15 +165,17 @@ def _remove(*paths: Path | None) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _final_data(target: Path, sources: set[Path]) -> Path:
-    """`model.onnx.data`, or the first numbered name that is not an input's weight file."""
-    count = 0
-    while True:
-        suffix = f".{count}.data" if count else ".data"
-        candidate = target.with_name(target.name + suffix)
-        if candidate.resolve() not in sources:
-            return candidate
-        count += 1
+def _data_place(usual: Path, data: Path) -> Path:
+    """The first of `model.onnx.data`, `model.onnx.1.data` ... that is free or holds the same bytes.
+
+    A file that is there is never replaced: other models may refer to it.
+    """
+    for number in count():
+        stem = usual.name.removesuffix(".data")
+        place = usual.with_name(f"{stem}.{number}.data") if number else usual
+        if not place.exists() or filecmp.cmp(place, data, shallow=False):
+            return place
+    raise AssertionError
 
 
 def _base_folder(model: OnnxModel) -> Path:

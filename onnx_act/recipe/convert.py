@@ -258,7 +258,10 @@ def _judge_and_write(
         entry = replace(entry, exit_code=evidence.exit_code, message=evidence.problem)
     if target is None:
         return entry
-    staged.commit()
+    beside = staged.commit()
+    if beside is not None:
+        kept = f"{beside} is there already with other weights and was kept; delete it if unused"
+        entry = replace(entry, notes=(*entry.notes, kept))
     return replace(entry, output=str(target))
 
 
