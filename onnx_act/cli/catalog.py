@@ -46,9 +46,9 @@ def catalog(
         head = {"schema": "onnx-act/catalog/1", "version": package_version()}
         typer.echo(json.dumps({**head, **document}, indent=2, allow_nan=False))
         return
-    from rich.console import Console
+    from onnx_act.cli.present import terminal
 
-    catalog_page.render_catalog(Console(), name, given)
+    catalog_page.render_catalog(terminal(), name, given)
 
 
 def _parameters(settings: list[str]) -> dict[str, float | str]:

@@ -17,7 +17,7 @@ def doctor(output: FormatOption = OutputFormat.TEXT) -> None:
 
         typer.echo(json.dumps(document, indent=2, allow_nan=False))
     else:
-        from rich.console import Console
+        from onnx_act.cli.present import terminal
 
-        render_doctor(Console(highlight=False), document)
+        render_doctor(terminal(), document)
     raise typer.Exit(document["exit_code"])

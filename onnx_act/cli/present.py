@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from rich.console import Console
+
     from onnx_act.report.document import Report
 
 _WIDTH_WHEN_PIPED = 160
@@ -59,13 +61,17 @@ def _print(report: Report, output: OutputFormat, *, every_site: bool) -> None:
 
         typer.echo(render_json(report))
     else:
-        from rich.console import Console
-
         from onnx_act.report.console import render_report
 
-        # Piped output is not cut to an 80-column terminal that is not there.
-        width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
-        render_report(Console(width=width, highlight=False), report, every_site=every_site)
+        render_report(terminal(), report, every_site=every_site)
+
+
+def terminal() -> Console:
+    """Standard output for tables. Piped, it is not cut to 80 columns that are not there."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else _WIDTH_WHEN_PIPED
+    return Console(width=width, highlight=False)
 
 
 @contextmanager
