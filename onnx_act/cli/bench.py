@@ -45,7 +45,7 @@ def bench(
     from onnx_act.report.write import check_report_paths
     from onnx_act.runtime.feeds import FeedRequest
 
-    check_report_paths(report or [])
+    check_report_paths(report or [], [model, other, data])
     providers = require_providers(provider or [])
     with progress() as tell:
         entry = bench_models(

@@ -52,8 +52,8 @@ def run_conversion(
     from onnx_act.report.document import Report
     from onnx_act.report.write import check_report_paths
 
-    check_report_paths(reports or [])
     pairs = _pairs(asked, models, output_path, out_dir)
+    check_report_paths(reports or [], [asked.data, *(p for pair in pairs for p in pair)])
     request = make_request(asked)
     entries: list[ModelEntry] = []
     with progress() as tell:

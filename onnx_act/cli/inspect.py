@@ -34,7 +34,7 @@ def inspect(
     from onnx_act.report.document import ModelEntry, Outcome, Report
     from onnx_act.report.write import check_report_paths
 
-    check_report_paths(report or [])
+    check_report_paths(report or [], models)
     selectors = [parse_selector(w) for w in where or []]
     entries: list[ModelEntry] = []
     for model in models:

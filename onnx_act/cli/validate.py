@@ -41,7 +41,7 @@ def validate(
     from onnx_act.report.write import check_report_paths
     from onnx_act.runtime.feeds import FeedRequest
 
-    check_report_paths(report or [])
+    check_report_paths(report or [], [reference, candidate, data])
     providers = require_providers(provider or [])
     with progress() as tell:
         entry = validate_models(

@@ -9,7 +9,7 @@ from onnx_act.report.json import render_json
 from onnx_act.report.markdown import render_markdown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from onnx_act.report.document import Report
@@ -20,16 +20,32 @@ _RENDERERS: Final[Mapping[str, Callable[[Report], str]]] = {
 }
 
 
-def check_report_paths(paths: Iterable[Path]) -> None:
-    """Refuse a report that cannot be written, before any work is done.
+def check_report_paths(paths: Sequence[Path], files: Iterable[Path | None] = ()) -> None:
+    """Refuse a report that cannot be written, or would overwrite something, before any work.
+
+    Args:
+        paths: where reports are to go.
+        files: inputs and outputs of the command.
 
     Raises:
-        UsageError: a suffix nobody knows.
+        UsageError: a suffix nobody knows, a file of the command, or one that is no report.
     """
+    taken = {f.resolve() for f in files if f is not None}
     for path in paths:
+        if path.resolve() in taken or (path.exists() and not _is_replaceable(path)):
+            raise UsageError(f"--report {path} would overwrite a file that is no report")
         if path.suffix.lower() not in _RENDERERS:
             known = " or ".join(_RENDERERS)
             raise UsageError(f"--report {path}: the suffix says the format; use {known}")
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Whether a file is empty or an earlier report: anything else might be a model or weights."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as existing:
+        start = existing.read(200)
+    return not start or start.startswith(b"# onnx-act") or b'"onnx-act/' in start
 
 
 def write_report(report: Report, path: Path) -> None:
