@@ -94,6 +94,7 @@ def _tolerance(region: Expr, x: Array, values: Array, arrays: dict[ArraySource, 
         value, uncertainty = leaf.payload
         if uncertainty == 0 or _is_meant_exactly(value) or id(leaf) in exponents:
             continue
+        widest: Array = np.zeros_like(total)
         for factor in (1 + uncertainty, 1 - uncertainty):
             nudged = constant(value * factor)
             moved = evaluate(
@@ -103,7 +104,8 @@ def _tolerance(region: Expr, x: Array, values: Array, arrays: dict[ArraySource, 
             )
             with np.errstate(invalid="ignore"):
                 shift = np.abs(moved - values)
-            total = total + np.where(np.isfinite(shift), shift, 0.0)
+            widest = np.maximum(widest, np.where(np.isfinite(shift), shift, 0.0))
+        total = total + widest
     return total
 
 

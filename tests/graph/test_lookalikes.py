@@ -98,3 +98,10 @@ def test_bounds_of_integers_are_routine() -> None:
     model = sketch.model(y)
     assert sites_of(model) == []
     assert [s.routine for s in sites_of(model, routine=True)] == [True]
+
+
+def test_a_gain_near_one_is_not_swallowed() -> None:
+    sketch = Sketch(PLAIN)
+    y = sketch("Mul", sketch("Relu", "x"), 1.0001)
+    (site,) = sites_of(sketch.model(y))
+    assert [n.op_type for n in site.nodes] == ["Relu"]
