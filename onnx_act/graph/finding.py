@@ -13,6 +13,7 @@ from onnx_act.graph.attribute_sites import fused_activations
 from onnx_act.graph.constants import Constants
 from onnx_act.graph.regions import FLOATS, find_regions
 from onnx_act.graph.roles import assign_roles
+from onnx_act.graph.sampling import NATIVE
 from onnx_act.graph.sites import Site, Spelling
 from onnx_act.graph.types import dtype_of
 
@@ -42,6 +43,7 @@ def find_sites(model: OnnxModel, *, routine: bool = False) -> list[Site]:
         place = {n: k for k, n in enumerate(scope.graph)}
         here = [_site_of(r, scope) for r in find_regions(model, scope, constants)]
         here.extend(_attribute_sites(scope))
+        here.extend(_caller_sites(scope))
         found.extend(sorted(here, key=lambda s: place[s.nodes[-1]]))
     found = assign_roles(model, found, constants)
     # Routine sites are numbered after the others, so that a number means one site in either list.
@@ -101,4 +103,25 @@ def _attribute_sites(scope: Scope) -> Iterator[Site]:
                 nodes=(node,),
                 spelling=Spelling.FUSED if slot.recurrent_gate is None else Spelling.ATTRIBUTE,
                 slot=slot,
+            )
+
+
+def _caller_sites(scope: Scope) -> Iterator[Site]:
+    """Activations of a local function whose parameters are given where it is called.
+
+    They differ from call to call, so no parameters can be named; not to list them would be worse.
+    """
+    for node in scope.graph if scope.function is not None else ():
+        given = sorted(a.name for a in node.attributes.values() if a.is_ref())
+        if given and (node.domain, node.op_type) in NATIVE and node.inputs:
+            yield Site(
+                id=_id(scope, node.outputs[0]),
+                activation=None,
+                parameters={},
+                formula=f"{node.op_type}(x) with {', '.join(given)} given by the caller",
+                scope=scope,
+                input=node.inputs[0],
+                output=node.outputs[0],
+                nodes=(node,),
+                spelling=Spelling.OPERATOR,
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
 from onnx_act.rewrite.rules import FUSING
-from onnx_act.rewrite.swap_activation import SwapActivation
+from onnx_act.rewrite.swap_activation import SwapActivation, operators_within
 from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
                 name = describe_activation(site.activation, site.parameters)
                 counts[name] = counts.get(name, 0) + 1
             there = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no activation at all"
-            raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}")
+            within = Counter(s.name for s in sites if swap.source in operators_within(s))
+            parts = "".join(f"; {n} are part of {name}" for name, n in within.items())
+            raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}{parts}")
 
 
 def _rewrite(

@@ -15,6 +15,7 @@ from onnx_act.activations.readings import evaluate
 from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.regions import FLOATS
 from onnx_act.graph.roles import CARRYING
+from onnx_act.graph.sampling import NATIVE
 from onnx_act.graph.sites import Role, Spelling
 from onnx_act.graph.types import shape_of
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal, WrittenActivation
@@ -54,8 +55,11 @@ class SwapActivation:
         """A change or a refusal for every site that a request covers."""
         writer = Writer(subject.model, subject.targets)
         for site in subject.sites:
+            if self.where is not None and not self.where(site):
+                continue
             request = next((r for r in self.requests if r.covers(site)), None)
-            if request is None or (self.where is not None and not self.where(site)):
+            if request is None:
+                yield from self._part_of_another(site)
                 continue
             reason = self._reason_to_leave(site)
             if reason is None:
@@ -63,12 +67,32 @@ class SwapActivation:
             else:
                 yield Refusal(_RULE, site.id, site.name, reason)
 
+    def _part_of_another(self, site: Site) -> Iterator[Refusal]:
+        """A refusal of a site that is something else, but holds an operator that was asked for."""
+        for request in self.requests:
+            if site.activation is not request.source and request.source in operators_within(site):
+                yield Refusal(_RULE, site.id, site.name, _why_not(request.source, site))
+                return
+
     def _reason_to_leave(self, site: Site) -> str | None:
         if self.where is not None or site.role is Role.MAIN:
             return None
         if site.role is Role.GATE:
             return "it is a gate on another branch; select it with --where role:gate to swap it"
         return "it makes an output of the model; select it with --where role:output to swap it"
+
+
+def operators_within(site: Site) -> list[Activation]:
+    """The activations whose own operators are among the nodes of a site."""
+    natives = (NATIVE.get((n.domain, n.op_type)) for n in site.nodes)
+    return [native.activation for native in natives if native is not None]
+
+
+def _why_not(source: Activation, site: Site) -> str:
+    if site.activation is None:
+        return f"{source.name} is part of {site.formula}, which is in no catalogue entry"
+    whole = describe_activation(site.activation, site.parameters)
+    return f"its {source.name} is part of {whole} ({site.written}); swap that"
 
 
 def _propose(site: Site, request: SwapRequest, writer: Writer) -> Proposal:

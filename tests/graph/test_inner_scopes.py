@@ -103,7 +103,9 @@ def test_an_attribute_that_is_passed_in_is_not_known() -> None:
         <domain: "my", opset_import: ["": 17]>
         Act <slope> (a) => (b) { b = LeakyRelu <alpha: float = @slope> (a) }"""
     )
-    assert _found(text) == []
+    (site,) = sites_of(parsed(text))
+    assert (site.name, site.parameters) == ("unknown", {})
+    assert site.formula == "LeakyRelu(x) with alpha given by the caller"
 
 
 def _value(name: str, kind: int = TensorProto.FLOAT, shape: Any = None) -> onnx.ValueInfoProto:

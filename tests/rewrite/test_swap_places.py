@@ -242,3 +242,14 @@ def test_gates_and_outputs_are_left_alone_unless_selected() -> None:
 def test_a_hidden_output_is_found_behind_moves() -> None:
     before = graph("a = Sigmoid (x) b = Transpose (a) y = Identity (b)", "", outputs="float[A,B] y")
     assert "it makes an output of the model" in swap(before, "sigmoid=relu").reasons[0]
+
+
+def test_an_operator_that_is_part_of_something_else_is_refused_not_passed_over() -> None:
+    """-Relu(-x) is min(x, 0): whoever asks for relu is told, though another relu is swapped."""
+    body = "a = Relu (x) b = Neg (a) c = Relu (b) d = Neg (c) y = Exp (d)"
+    trial = swap(graph(body), "relu=leaky_relu")
+    (change,) = trial.plan.changes
+    assert change.site == "a"
+    (refusal,) = trial.plan.refusals
+    assert refusal.site == "d"
+    assert "its relu is part of hardtanh(min=-inf, max=0) (Neg, Relu, Neg)" in refusal.reason
