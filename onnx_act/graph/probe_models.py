@@ -12,6 +12,8 @@ from onnx_act.graph.lower import NodeEmitter, emit
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy.typing as npt
+
     from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.lower import Lowering
     from onnx_act.graph.model import Scope
@@ -62,6 +64,23 @@ def node_probe(
     )
     given = [v for v in inputs if v is not None]
     return _model(given, outputs, [probe], scope, ir_version)
+
+
+def weighted_probe(
+    node: ir.Node,
+    shape: tuple[int, ...],
+    weight: npt.NDArray[np.float64],
+    dtype: ir.DataType,
+    scope: Scope,
+    ir_version: int,
+) -> bytes:
+    """A model of one node from `x`, of `shape`, to `y` of the same, with a constant weight."""
+    x = _value("x", dtype, shape)
+    emitter = NodeEmitter(dtype, scope.opset(), _numbered(), "probe")
+    inputs = [x, emitter.constant(weight)]
+    y = _value("y", dtype, shape)
+    probe = ir.Node(node.domain, node.op_type, inputs, list(node.attributes.values()), outputs=[y])
+    return _model([x], [y], [*emitter.nodes, probe], scope, ir_version)
 
 
 def _value(name: str, dtype: ir.DataType, shape: tuple[int, ...]) -> ir.Value:

@@ -16,8 +16,6 @@ from onnx_act.evidence.site_reference import (
     ActivationProbe,
     check_activations,
 )
-from onnx_act.graph.describe import describe_activation
-from onnx_act.graph.probe_models import activation_probe
 from onnx_act.graph.statistics import coarsest_float, measure_depth
 from onnx_act.runtime.isolate import run_isolated
 
@@ -107,7 +105,7 @@ def _validate(
             progress("checking new activations")
             evidence.checks = run_isolated(
                 check_activations,
-                _probes(plan, work),
+                _probes(plan),
                 request.providers,
                 timeout_s=request.timeout_s,
             )
@@ -175,22 +173,14 @@ def _measure(
     evidence.latency = tuple(measured)
 
 
-def _probes(plan: Plan, work: OnnxModel) -> list[ActivationProbe]:
+def _probes(plan: Plan) -> list[ActivationProbe]:
     """One probe for each different way in which a swap wrote an activation."""
     found: dict[bytes, tuple[WrittenActivation, int]] = {}
     for change in plan.changes:
         written = change.written
         if written is None:
             continue
-        model = activation_probe(
-            written.lowering,
-            written.activation,
-            written.parameters,
-            written.dtype,
-            written.scope,
-            work.content.ir_version,
-            _PROBE_SIZE,
-        )
+        model = written.probe(_PROBE_SIZE)
         found[model] = (written, found.get(model, (written, 0))[1] + 1)
     return [
         ActivationProbe(
@@ -199,8 +189,7 @@ def _probes(plan: Plan, work: OnnxModel) -> list[ActivationProbe]:
                 k: float(v.flat[0]) if isinstance(v, np.ndarray) else v
                 for k, v in written.parameters.items()
             },
-            written=f"{describe_activation(written.activation, written.parameters)} "
-            f"({written.lowering.label})",
+            written=written.label,
             model=model,
             count=count,
         )

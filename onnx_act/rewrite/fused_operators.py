@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
-from onnx_act.graph.probe_models import node_probe
+from onnx_act.graph.probe_models import node_probe, weighted_probe
 from onnx_act.graph.types import shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onnx_act.activations.activation import Activation, Parameters
+    from onnx_act.graph.model import Scope
     from onnx_act.graph.sites import Site
 
 # FusedConv: activation -> (name, parameters in the order of `activation_params`).
@@ -44,6 +46,7 @@ _GEMM: Final[dict[str, tuple[str, dict[str, str]]]] = {
 }
 # An absent bound is written as the largest finite float32, which is what the kernels read.
 _NO_BOUND: Final = 3.4028234663852886e38
+_CHANNELS: Final = 4
 
 
 def fused_attributes(
@@ -75,6 +78,38 @@ def fused_attributes(
     return None
 
 
+def fused_alone(
+    node: ir.Node, attributes: Sequence[ir.Attr], site: Site, ir_version: int
+) -> Callable[[int], bytes]:
+    """Makes models of a fused operator whose Conv or Gemm hands its input on unchanged.
+
+    Args:
+        node: a FusedConv whose weight has a known rank, or a FusedGemm.
+        attributes: those that name the activation.
+        site: where it stands, which says its dtype and opsets.
+        ir_version: of the model.
+
+    Returns:
+        A function from a number of elements to a serialised model, `x` to `y`.
+    """
+    dtype = site.dtype
+    assert dtype is not None
+    scope = _with_contrib(site)
+    weight = shape_of(node.inputs[1]) or ()
+    spatial = len(weight) - 2
+    settings = [ir.AttrInt64s("kernel_shape", [1] * spatial)] if spatial else []
+
+    def probe(size: int) -> bytes:
+        length = -(-size // _CHANNELS)
+        image = (1, _CHANNELS, *(1,) * (spatial - 1), length)
+        shape = image if spatial else (length, _CHANNELS)
+        identity = np.eye(_CHANNELS).reshape(_CHANNELS, _CHANNELS, *(1,) * spatial)
+        trial = ir.Node(MICROSOFT, node.op_type, [], [*settings, *attributes])
+        return weighted_probe(trial, shape, identity, dtype, scope, ir_version)
+
+    return probe
+
+
 def fused_probe(
     node: ir.Node, attributes: Sequence[ir.Attr], site: Site, ir_version: int
 ) -> bytes | None:
@@ -84,8 +119,7 @@ def fused_probe(
         None when the rank of the convolution is not known.
     """
     assert site.dtype is not None
-    imports = {**site.scope.opsets, MICROSOFT: site.scope.opsets.get(MICROSOFT, 1)}
-    scope = replace(site.scope, opsets=imports)
+    scope = _with_contrib(site)
     given = [v is not None for v in node.inputs]
     if node.op_type in {"Gemm", "FusedGemm"}:
         shapes: list[tuple[int, ...] | None] = [(2, 4), (4, 4), (4,)]
@@ -106,3 +140,9 @@ def fused_probe(
     )
     wanted = [s if is_there else None for s, is_there in zip(shapes, given, strict=False)]
     return node_probe(trial, wanted, site.dtype, scope, ir_version)
+
+
+def _with_contrib(site: Site) -> Scope:
+    """The site's scope, with the contrib operators imported."""
+    imports = {**site.scope.opsets, MICROSOFT: site.scope.opsets.get(MICROSOFT, 1)}
+    return replace(site.scope, opsets=imports)

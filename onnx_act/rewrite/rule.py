@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import onnx_ir as ir
-
     from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.constants import Constants
     from onnx_act.graph.edit import Editor
-    from onnx_act.graph.lower import Lowering
-    from onnx_act.graph.model import OnnxModel, Scope
+    from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
 
 
@@ -37,21 +34,21 @@ class Fidelity(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class WrittenActivation:
-    """An activation as a change writes it.
+    """An activation as a change writes it, and how to run it by itself.
 
     Attributes:
         activation: the catalogue's entry.
         parameters: all its parameters.
-        lowering: how it is written.
-        dtype: the element type it is written in.
-        scope: where, which says at what opset.
+        label: how it is written, for a reader.
+        probe: a serialised model from `x` to `y` of one shape, at least so many elements, that
+            holds nothing but the activation as it is written; per-channel parameters stand as
+            their first value.
     """
 
     activation: Activation
     parameters: Parameters
-    lowering: Lowering
-    dtype: ir.DataType
-    scope: Scope
+    label: str
+    probe: Callable[[int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +63,8 @@ class Change:
         after: what will be there.
         nodes: the names of the nodes it replaces.
         apply: does it; called once, by the engine.
-        written: the activation it writes as nodes of its own, if it does.
+        written: the activation it writes, where that can be run by itself; None for the
+            functions of recurrent operators, and for changes that write none.
     """
 
     rule: str

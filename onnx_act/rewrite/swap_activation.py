@@ -18,7 +18,7 @@ from onnx_act.graph.roles import CARRYING
 from onnx_act.graph.sampling import NATIVE
 from onnx_act.graph.sites import Role, Spelling
 from onnx_act.graph.types import shape_of
-from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal, WrittenActivation
+from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
 from onnx_act.rewrite.swap_attribute import swap_fused, swap_recurrent
 from onnx_act.rewrite.swap_request import SwapRequest, carried_over
 from onnx_act.rewrite.writing import Writer
@@ -110,7 +110,6 @@ def _propose(site: Site, request: SwapRequest, writer: Writer) -> Proposal:
     written = writer.choose(site, target, parameters)
     if isinstance(written, str):
         return Refusal(_RULE, site.id, site.name, written)
-    assert site.dtype is not None
     return Change(
         rule=_RULE,
         fidelity=Fidelity.SEMANTIC,
@@ -119,7 +118,7 @@ def _propose(site: Site, request: SwapRequest, writer: Writer) -> Proposal:
         after=describe_activation(target, parameters),
         nodes=tuple(n.name or n.op_type for n in site.nodes),
         apply=writer.replacement(_RULE, site, target, parameters, written),
-        written=WrittenActivation(target, parameters, written, site.dtype, site.scope),
+        written=writer.written(site, target, parameters, written),
     )
 
 

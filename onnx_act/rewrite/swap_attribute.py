@@ -13,8 +13,8 @@ from onnx_act.graph.attribute_sites import (
 )
 from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.probe_models import node_probe
-from onnx_act.rewrite.fused_operators import fused_attributes, fused_probe
-from onnx_act.rewrite.rule import Change, Fidelity, Refusal
+from onnx_act.rewrite.fused_operators import fused_alone, fused_attributes, fused_probe
+from onnx_act.rewrite.rule import Change, Fidelity, Refusal, WrittenActivation
 from onnx_act.rewrite.unfuse import unfusing
 from onnx_act.rewrite.writing import Writer, provenance_of
 
@@ -149,15 +149,20 @@ def swap_fused(
                     node.attributes[attribute.name] = attribute
                 editor.note(node, provenance_of(rule, site, target, parameters))
 
-            return _change(rule, site, target, parameters, apply)
-    written = writer.choose(site, target, parameters)
-    if isinstance(written, str):
-        return Refusal(rule, site.id, site.name, written)
-    edit = unfusing(rule, site, target, parameters, written)
+            version = writer.model.content.ir_version
+            alone = fused_alone(node, attributes, site, version)
+            label = f"{describe_activation(target, parameters)} (inside {node.op_type})"
+            written = WrittenActivation(target, parameters, label, alone)
+            return _change(rule, site, target, parameters, apply, written)
+    lowering = writer.choose(site, target, parameters)
+    if isinstance(lowering, str):
+        return Refusal(rule, site.id, site.name, lowering)
+    edit = unfusing(rule, site, target, parameters, lowering)
     if edit is None:
         reason = f"{node.op_type} cannot be taken apart here; its activation cannot be exchanged"
         return Refusal(rule, site.id, site.name, reason)
-    return _change(rule, site, target, parameters, edit)
+    written = writer.written(site, target, parameters, lowering)
+    return _change(rule, site, target, parameters, edit, written)
 
 
 def _change(
@@ -166,6 +171,7 @@ def _change(
     target: Activation,
     parameters: Parameters,
     apply: Callable[[Editor], None],
+    written: WrittenActivation,
 ) -> Change:
     return Change(
         rule=rule,
@@ -175,4 +181,5 @@ def _change(
         after=describe_activation(target, parameters),
         nodes=tuple(n.name or n.op_type for n in site.nodes),
         apply=apply,
+        written=written,
     )

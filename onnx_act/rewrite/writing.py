@@ -16,6 +16,7 @@ from onnx_act.graph.lower import (
     lowerings,
 )
 from onnx_act.graph.probe_models import activation_probe
+from onnx_act.rewrite.rule import WrittenActivation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +77,22 @@ class Writer:
             against.append(f"opset {later[0].since} has {later[0].op_type}: try --opset")
         listed = "; ".join(dict.fromkeys(against[:_LISTED]))
         return f"{wanted} in {dtype.name.lower()} cannot run on the targets ({listed})"
+
+    def written(
+        self, site: Site, activation: Activation, parameters: Parameters, lowering: Lowering
+    ) -> WrittenActivation:
+        """The activation as it will stand at the site, to be run by itself."""
+        dtype = site.dtype
+        assert dtype is not None
+        version = self.model.content.ir_version
+
+        def probe(size: int) -> bytes:
+            return activation_probe(
+                lowering, activation, parameters, dtype, site.scope, version, size
+            )
+
+        label = f"{describe_activation(activation, parameters)} ({lowering.label})"
+        return WrittenActivation(activation, parameters, label, probe)
 
     def replacement(
         self,
