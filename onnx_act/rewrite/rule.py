@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    import onnx_ir as ir
 
     from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.constants import Constants
@@ -63,6 +65,8 @@ class Change:
         after: what will be there.
         nodes: the names of the nodes it replaces.
         apply: does it; called once, by the engine.
+        region: the nodes themselves, in graph order, all in one graph; only rules whose changes
+            are measured (see `if_faster`) need to say.
         written: the activation it writes, where that can be run by itself; None for the
             functions of recurrent operators, and for changes that write none.
     """
@@ -74,6 +78,7 @@ class Change:
     after: str
     nodes: tuple[str, ...]
     apply: Callable[[Editor], None] = field(repr=False, compare=False)
+    region: tuple[ir.Node, ...] = field(default=(), repr=False, compare=False)
     written: WrittenActivation | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,12 +102,15 @@ class Refusal:
         site: the id of the site, or the name of the node.
         activation: the activation there, "" when it is not about one.
         reason: why.
+        left_to_runtime: whether it is left because the runtime does the same when it loads the
+            model, as was seen in what the runtime made of it.
     """
 
     rule: str
     site: str
     activation: str
     reason: str
+    left_to_runtime: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The refusal as plain JSON data."""
@@ -111,14 +119,29 @@ class Refusal:
             "site": self.site,
             "activation": self.activation,
             "reason": self.reason,
+            "left_to_runtime": self.left_to_runtime,
         }
 
 
 Proposal = Change | Refusal
 
 
+class LoadedGraph(Protocol):
+    """What the targets' runtime made of a model when it loaded it."""
+
+    def fused_as(self, nodes: Sequence[ir.Node]) -> str | None:
+        """What every target makes of these adjacent nodes by itself, such as `Conv[Relu]`.
+
+        Args:
+            nodes: in graph order, of the model that was loaded.
+
+        Returns:
+            None where some target leaves them apart, or where it cannot be told.
+        """
+
+
 class Capabilities(Protocol):
-    """Asks the installed runtime what the targets can run."""
+    """Asks the installed runtime about the targets."""
 
     def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
         """Why some target cannot run this tiny model; None when every target runs it.
@@ -127,6 +150,26 @@ class Capabilities(Protocol):
             model: serialised.
             may_crash: whether a kernel may end the process instead of refusing.
         """
+
+    def miscomputation(self, model: bytes) -> str | None:
+        """How some target's optimiser changes what this tiny model computes; None when none does.
+
+        Args:
+            model: serialised.
+        """
+
+    def speedup(self, old: bytes, new: bytes) -> float:
+        """How many times as fast as `old` the targets run `new`, on the least lucky of them.
+
+        Measured in turn at the runtime's default optimisation.
+
+        Args:
+            old: a small model, serialised.
+            new: one that computes the same.
+        """
+
+    def at_load(self, model: OnnxModel) -> LoadedGraph:
+        """What the runtime makes of a whole model when it loads it at its default optimisation."""
 
 
 @dataclass(frozen=True, slots=True)
