@@ -20,7 +20,7 @@ from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
 from onnx_act.rewrite.writing import provenance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from onnx_act.graph.edit import Editor
     from onnx_act.graph.sites import Site
@@ -47,12 +47,7 @@ class FuseActivation:
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every activation that directly follows the producer."""
         known: dict[bytes, str | None] = {}
-        for site in subject.sites:
-            if site.spelling not in _WRITTEN_IN_PLACE or site.input is None or site.routine:
-                continue
-            before = site.input.producer()
-            if before is None or before.domain != "" or before.op_type != self.producer:
-                continue
+        for site, before in sites_after("", (self.producer,), subject):
             yield self._propose(site, before, subject, known)
 
     def _propose(
@@ -82,6 +77,7 @@ class FuseActivation:
             after=f"{self.fused}[{attributes[0].as_string()}]",
             nodes=tuple(n.name or n.op_type for n in (before, *site.nodes)),
             apply=self._edit(site, before, attributes),
+            region=(before, *site.nodes),
         )
 
     def _edit(
@@ -89,43 +85,97 @@ class FuseActivation:
     ) -> Callable[[Editor], None]:
         def apply(editor: Editor) -> None:
             old = site.nodes[-1].outputs[0]
-            editor.import_domain(MICROSOFT, site.scope)
             name = editor.fresh_name(f"{before.name or old.name}/{self.fused}")
-            result = ir.Value(name=name)
             attrs = [*before.attributes.values(), *attributes]
             fused = ir.Node(
-                MICROSOFT, self.fused, list(before.inputs), attrs, outputs=[result], name=name
+                MICROSOFT,
+                self.fused,
+                list(before.inputs),
+                attrs,
+                outputs=[ir.Value(name=name)],
+                name=name,
             )
-            assert site.activation is not None
-            provenance = provenance_of(self.name, site, site.activation, site.parameters)
-            provenance["nodes"] = ", ".join(n.name or n.op_type for n in (before, *site.nodes))
-            editor.replace([before, *site.nodes], old, [fused], result, provenance)
-            # Shape inference does not know contrib operators: what is known is written down. In a
-            # function it is known of one call only, and another may bring another shape.
-            if not site.scope.is_function_body():
-                declare_type(result)
+            put_in_place([fused], (before, *site.nodes), self.name, site, editor)
 
         return apply
 
 
-def _reason_against(site: Site, before: ir.Node) -> str | None:
-    (value,) = before.outputs
+def sites_after(
+    domain: str, operators: Collection[str], subject: Subject
+) -> Iterator[tuple[Site, ir.Node]]:
+    """Every activation that has nodes of its own and directly follows one of these operators."""
+    for site in subject.sites:
+        if site.spelling not in _WRITTEN_IN_PLACE or site.input is None or site.routine:
+            continue
+        before = site.input.producer()
+        if before is not None and before.domain == domain and before.op_type in operators:
+            yield site, before
+
+
+def reason_to_keep(before: ir.Node, after: Sequence[ir.Node]) -> str | None:
+    """Why what `before` makes first is needed by others than `after`; None when it is not."""
+    value = before.outputs[0]
     if value.is_graph_output():
         return f"what {before.op_type} makes is an output of the graph as well"
-    if any(use.node not in site.nodes for use in value.uses()):
+    if any(use.node not in after for use in value.uses()):
         return f"something else uses what {before.op_type} makes"
-    if before.graph is not site.nodes[-1].graph:
+    if before.graph is not after[-1].graph:
         return f"{before.op_type} is in an outer graph"
-    source = None if before.inputs[0] is None else before.inputs[0].producer()
+    return None
+
+
+def reason_not_plain(product: ir.Node) -> str | None:
+    """Why a Conv, Gemm or MatMul is more than its formula."""
+    source = None if product.inputs[0] is None else product.inputs[0].producer()
     if source is not None and source.op_type == "DequantizeLinear":
         # A runtime makes one integer operator of DequantizeLinear, Conv, Relu, QuantizeLinear, and
         # knows no fused operator there (seen in ONNX Runtime 1.31).
-        return f"its {before.op_type} is quantised, and a fused operator would run in float"
-    if "broadcast" in before.attributes:
-        return f"{before.op_type} before opset 7 broadcasts as no fused operator does"
-    if site.dtype is None:
-        return UNKNOWN_TYPE
+        return f"its {product.op_type} is quantised, and a fused operator would run in float"
+    if "broadcast" in product.attributes:
+        return f"{product.op_type} before opset 7 broadcasts as no fused operator does"
     return None
+
+
+def put_in_place(
+    nodes: Sequence[ir.Node],
+    region: Sequence[ir.Node],
+    rule: str,
+    site: Site,
+    editor: Editor,
+) -> None:
+    """Put contrib operators, and what they take, where a region that ends in a site was.
+
+    Args:
+        nodes: in order; the last one makes the result.
+        region: in graph order; what all but its last node make is used within it only.
+        rule: that does it.
+        site: the activation at the region's end.
+        editor: of the model.
+    """
+    assert site.activation is not None
+    editor.import_domain(MICROSOFT, site.scope)
+    provenance = provenance_of(rule, site, site.activation, site.parameters)
+    provenance["nodes"] = ", ".join(n.name or n.op_type for n in region)
+    editor.replace(region, region[-1].outputs[0], nodes, nodes[-1].outputs[0], provenance)
+    declare_results(nodes, site)
+
+
+def declare_results(nodes: Iterable[ir.Node], site: Site) -> None:
+    """Write down the types that shape inference, which knows no contrib operators, will not find.
+
+    In a function a type is known of one call only, and another may bring another shape.
+    """
+    if not site.scope.is_function_body():
+        for node in nodes:
+            for value in node.outputs:
+                declare_type(value)
+
+
+def _reason_against(site: Site, before: ir.Node) -> str | None:
+    reason = reason_to_keep(before, site.nodes) or reason_not_plain(before)
+    if reason is None and site.dtype is None:
+        return UNKNOWN_TYPE
+    return reason
 
 
 #: Conv and an activation as com.microsoft.FusedConv.
