@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
+from onnx_act.activations.catalogue import named
+from onnx_act.errors import UsageError
 from onnx_act.graph.probe_models import node_probe, weighted_probe
 from onnx_act.graph.types import shape_of
 
@@ -78,6 +81,69 @@ def fused_attributes(
     return None
 
 
+def stated_activation(node: ir.Node) -> tuple[Activation, Parameters] | str:
+    """What the attributes of a FusedConv or FusedGemm make it apply, to the last bit.
+
+    It is read, not recognised: a bound of 5.99999 stays what it is.
+
+    Args:
+        node: its `activation` is stated, by itself and not by a caller.
+
+    Returns:
+        Or why nobody can say: kernels know no other names, and have no defaults.
+    """
+    function = node.attributes["activation"].as_string()
+    known = _conv_functions() if node.op_type == "FusedConv" else _gemm_functions()
+    if function not in known:
+        return f"{node.op_type} knows no activation {function!r}"
+    name, places = known[function]
+    numbers = _stated_numbers(node, places)
+    if isinstance(numbers, str):
+        return f"{function} in {node.op_type} {numbers}"
+    if function == "Clip":
+        numbers = [math.copysign(math.inf, n) if abs(n) >= _NO_BOUND else n for n in numbers]
+        if not numbers[0] <= numbers[1]:
+            return f"its bounds are the wrong way round: {numbers[0]:g}, {numbers[1]:g}"
+    activation = named(name)
+    try:
+        return activation, activation.bind(dict(zip(places.values(), numbers, strict=True)))
+    except UsageError as error:
+        return str(error)
+
+
+def _conv_functions() -> dict[str, tuple[str, dict[str, str]]]:
+    """Name in FusedConv -> (activation, place in `activation_params` -> parameter)."""
+    return {
+        function: (activation, {f"[{k}]": p for k, p in enumerate(order)})
+        for activation, (function, order) in _CONV.items()
+        if not any(p.isdigit() for p in order)
+    }
+
+
+def _gemm_functions() -> dict[str, tuple[str, dict[str, str]]]:
+    """Name in FusedGemm -> (activation, suffix of the attribute -> parameter)."""
+    return {function: (activation, carried) for activation, (function, carried) in _GEMM.items()}
+
+
+def _stated_numbers(node: ir.Node, places: dict[str, str]) -> list[float] | str:
+    if node.op_type == "FusedConv":
+        stated = node.attributes.get("activation_params")
+        floats = stated is not None and stated.type is ir.AttributeType.FLOATS
+        numbers = list(stated.as_floats()) if stated is not None and floats else []
+        if (stated is not None and not floats) or len(numbers) != len(places):
+            return f"takes {len(places)} activation_params, as floats"
+        return [float(n) for n in numbers]
+    found = [node.attributes.get(f"activation_{suffix}") for suffix in places]
+    missing = [
+        s
+        for s, a in zip(places, found, strict=True)
+        if a is None or a.type is not ir.AttributeType.FLOAT
+    ]
+    if missing:
+        return f"needs {', '.join(f'activation_{s}' for s in missing)}, as a float"
+    return [float(a.as_float()) for a in found if a is not None]
+
+
 def fused_alone(
     node: ir.Node, attributes: Sequence[ir.Attr], site: Site, ir_version: int
 ) -> Callable[[int], bytes]:
@@ -119,27 +185,56 @@ def fused_probe(
         None when the rank of the convolution is not known.
     """
     assert site.dtype is not None
-    scope = _with_contrib(site)
-    given = [v is not None for v in node.inputs]
-    if node.op_type in {"Gemm", "FusedGemm"}:
-        shapes: list[tuple[int, ...] | None] = [(2, 4), (4, 4), (4,)]
-        trial = ir.Node(MICROSOFT, "FusedGemm", [], list(attributes))
-        kept = [s for s, is_there in zip(shapes, given, strict=False) if is_there]
-        return node_probe(trial, kept, site.dtype, scope, ir_version)
-    weight = shape_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    if weight is None:
+    kind = "FusedGemm" if node.op_type in {"Gemm", "FusedGemm"} else "FusedConv"
+    made = _small(node, MICROSOFT, kind, attributes)
+    if made is None:
         return None
-    spatial = len(weight) - 2
+    trial, shapes = made
+    return node_probe(trial, shapes, site.dtype, _with_contrib(site), ir_version)
+
+
+def standard_probe(node: ir.Node, site: Site, ir_version: int) -> bytes | None:
+    """A tiny model of the Conv or Gemm that a FusedConv or FusedGemm holds.
+
+    Returns:
+        None when the rank of the convolution is not known.
+    """
+    assert site.dtype is not None
+    made = _small(node, "", node.op_type.removeprefix("Fused"), ())
+    if made is None:
+        return None
+    trial, shapes = made
+    return node_probe(trial, shapes[:3], site.dtype, site.scope, ir_version)
+
+
+def _small(
+    node: ir.Node, domain: str, kind: str, attributes: Sequence[ir.Attr]
+) -> tuple[ir.Node, list[tuple[int, ...] | None]] | None:
+    """A node with the inputs that `node` has, and small shapes for them, None for those left out.
+
+    Returns:
+        None when the rank of a convolution is not known.
+    """
+    given = [v is not None for v in node.inputs]
+    if kind.endswith("Gemm"):
+        plain = [s for s, there in zip([(2, 4), (4, 4), (4,)], given, strict=False) if there]
+        return ir.Node(domain, kind, [], list(attributes)), list(plain)
+    spatial = _spatial_rank(node)
+    if spatial is None:
+        return None
     image = (1, 4, *(3,) * spatial)
     shapes = [image, (4, 4, *(1,) * spatial), (4,), image]
-    trial = ir.Node(
-        MICROSOFT,
-        "FusedConv",
-        [],
-        [ir.AttrInt64s("kernel_shape", [1] * spatial), *attributes],
-    )
-    wanted = [s if is_there else None for s, is_there in zip(shapes, given, strict=False)]
-    return node_probe(trial, wanted, site.dtype, scope, ir_version)
+    kernel = ir.AttrInt64s("kernel_shape", [1] * spatial)
+    trial = ir.Node(domain, kind, [], [kernel, *attributes])
+    return trial, [s if there else None for s, there in zip(shapes, given, strict=False)]
+
+
+def _spatial_rank(node: ir.Node) -> int | None:
+    weight = shape_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    if weight is not None:
+        return len(weight) - 2
+    kernel = node.attributes.get("kernel_shape")
+    return None if kernel is None or kernel.is_ref() else len(kernel.as_ints())
 
 
 def _with_contrib(site: Site) -> Scope:

@@ -19,7 +19,7 @@ from onnx_act.graph.probe_models import activation_probe
 from onnx_act.rewrite.rule import WrittenActivation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import onnx_ir as ir
 
@@ -41,24 +41,47 @@ class Writer:
         self.targets = targets
         self._chosen: dict[_Key, Lowering | str] = {}
 
-    def choose(self, site: Site, activation: Activation, parameters: Parameters) -> Lowering | str:
-        """A lowering for the site's place and dtype, or the reason why there is none."""
+    def choose(
+        self,
+        site: Site,
+        activation: Activation,
+        parameters: Parameters,
+        *,
+        spelled_out: bool = False,
+    ) -> Lowering | str:
+        """A lowering for the site's place and dtype, or the reason why there is none.
+
+        Args:
+            site: the place.
+            activation: what to write there.
+            parameters: all its parameters.
+            spelled_out: whether to write its formula even where an operator could run.
+        """
         assert site.dtype is not None
         key = (
+            spelled_out,
             activation.name,
             tuple(_hashable(v) for v in parameters.values()),
             site.dtype,
             tuple(sorted(site.scope.opsets.items())),
         )
         if key not in self._chosen:
-            self._chosen[key] = self._search(activation, parameters, site.dtype, site.scope)
+            ways = lowerings(activation, parameters, site.scope.opset())
+            self._chosen[key] = self._search(
+                ways[-1:] if spelled_out else ways, activation, parameters, site.dtype, site.scope
+            )
         return self._chosen[key]
 
     def _search(
-        self, activation: Activation, parameters: Parameters, dtype: ir.DataType, scope: Scope
+        self,
+        ways: Sequence[Lowering],
+        activation: Activation,
+        parameters: Parameters,
+        dtype: ir.DataType,
+        scope: Scope,
     ) -> Lowering | str:
         against: list[str] = []
-        for lowering in lowerings(activation, parameters, scope.opset()):
+        for lowering in ways:
             try:
                 probe = activation_probe(
                     lowering, activation, parameters, dtype, scope, self.model.content.ir_version
