@@ -13,8 +13,9 @@ import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.regions import FLOATS
 from onnx_act.graph.sites import Spelling
-from onnx_act.graph.types import declare_type
+from onnx_act.graph.types import declare_type, dtype_of
 from onnx_act.rewrite.fused_operators import fused_attributes, fused_probe
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
 from onnx_act.rewrite.writing import provenance_of
@@ -133,6 +134,18 @@ def reason_not_plain(product: ir.Node) -> str | None:
         return f"its {product.op_type} is quantised, and a fused operator would run in float"
     if "broadcast" in product.attributes:
         return f"{product.op_type} before opset 7 broadcasts as no fused operator does"
+    return None
+
+
+def reason_in_types(site: Site) -> str | None:
+    """Why an activation cannot be one operator in the dtype that it has from outside."""
+    dtype = site.dtype
+    if dtype is None:
+        return UNKNOWN_TYPE
+    for node in site.nodes[:-1]:
+        inner = dtype_of(node.outputs[0])
+        if inner in FLOATS and inner != dtype and inner.itemsize <= dtype.itemsize:
+            return f"part of it is computed in {inner.name.lower()}, between two Casts"
     return None
 
 
