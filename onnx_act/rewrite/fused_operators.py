@@ -232,7 +232,7 @@ def _small(
 def _spatial_rank(node: ir.Node) -> int | None:
     weight = shape_of(node.inputs[1]) if len(node.inputs) > 1 else None
     if weight is not None:
-        return len(weight) - 2
+        return len(weight) - 2 if len(weight) > 2 else None
     kernel = node.attributes.get("kernel_shape")
     return None if kernel is None or kernel.is_ref() else len(kernel.as_ints())
 

@@ -24,7 +24,7 @@ from onnx_act.graph.types import dtype_of
 from onnx_act.rewrite.folding import site_name
 from onnx_act.rewrite.fused_operators import standard_probe, stated_activation
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
-from onnx_act.rewrite.unfuse import standard_parts, unfusing, unfusing_bare
+from onnx_act.rewrite.unfuse import ALONE, standard_parts, unfusing, unfusing_bare
 from onnx_act.rewrite.writing import Writer
 
 if TYPE_CHECKING:
@@ -152,6 +152,9 @@ def _change(node: ir.Node, site: Site, writer: Writer, imports: _Imports) -> Pro
 
 
 def _shown(node: ir.Node) -> str:
+    if node.op_type in ALONE:
+        # The standard has operators of these names too.
+        return f"{MICROSOFT}.{node.op_type}"
     stated = node.attributes.get("activation")
     return node.op_type if stated is None else f"{node.op_type}[{stated.as_string()}]"
 

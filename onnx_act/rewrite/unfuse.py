@@ -11,7 +11,7 @@ from onnx_act.graph.types import copy_type
 from onnx_act.rewrite.writing import build, provenance_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from onnx_act.activations.activation import Activation, Parameters
     from onnx_act.graph.edit import Editor
@@ -77,13 +77,12 @@ def unfusing(
         None when it is not known how to take the operator apart.
     """
     (node,) = site.nodes
-    parts = standard_parts(node)
-    if parts is None:
+    if standard_parts(node) is None:
         return None
 
     def apply(editor: Editor) -> None:
         (old,) = node.outputs
-        nodes = _write(parts, old, editor)
+        nodes = _write(node, editor)
         before = nodes[-1].outputs[0] if nodes else node.inputs[0]
         assert before is not None
         more, result = build(site, activation, parameters, lowering, before, editor)
@@ -95,12 +94,10 @@ def unfusing(
 
 def unfusing_bare(rule: str, node: ir.Node) -> Callable[[Editor], None]:
     """The edit that replaces a fused node which names no activation by the standard operators."""
-    parts = standard_parts(node)
-    assert parts
 
     def apply(editor: Editor) -> None:
         (old,) = node.outputs
-        nodes = _write(parts, old, editor)
+        nodes = _write(node, editor)
         provenance = {
             "rule": rule,
             "from": node.op_type,
@@ -112,10 +109,12 @@ def unfusing_bare(rule: str, node: ir.Node) -> Callable[[Editor], None]:
     return apply
 
 
-def _write(parts: Sequence[StandardPart], old: ir.Value, editor: Editor) -> list[ir.Node]:
-    """The nodes of `parts`, each with the type that the fused result has."""
+def _write(node: ir.Node, editor: Editor) -> list[ir.Node]:
+    """The nodes of the standard parts, each with the type that the fused result has."""
+    (old,) = node.outputs
     nodes: list[ir.Node] = []
-    for part in parts:
+    # Only now: an earlier edit may have put another value in the place of an input.
+    for part in standard_parts(node) or ():
         name = editor.fresh_name(f"{old.name}/{part.op_type}")
         output = ir.Value(name=name)
         copy_type(old, output)
