@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from capabilities import StandIn
 from golden_cases import Case, Outcome, all_cases, as_text, readable, write_case
 from onnx.reference import ReferenceEvaluator
 
@@ -48,7 +49,7 @@ _RELATIVE: Final = {"float16": 8e-3, "float32": 4e-6, "float64": 1e-13}
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(StandIn):
     """The CPU, as far as it goes, less one operator."""
 
     cannot: str | None

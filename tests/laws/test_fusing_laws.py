@@ -6,10 +6,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from cpu_target import Cpu, stored
+from capabilities import Cpu
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from random_networks import Network, feeds_for, networks
+from stored_bytes import stored
 
 from onnx_act.graph.model import load_model
 from onnx_act.rewrite.engine import plan_rule, run_rules

@@ -7,10 +7,11 @@ from typing import Final
 import numpy as np
 import onnx
 import onnx_ir as ir
-from cpu_target import Cpu, stored
+from capabilities import Cpu
 from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from random_networks import ACTIVATIONS, Network, feeds_for, networks
+from stored_bytes import stored
 
 from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model

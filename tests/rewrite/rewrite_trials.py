@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from capabilities import Cpu, StandIn
 from onnx import parser
 
 from onnx_act.graph.model import OnnxModel, load_model
@@ -15,7 +16,6 @@ from onnx_act.graph.selectors import parse_selector
 from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.swap_activation import SwapActivation
 from onnx_act.rewrite.swap_request import SwapRequest, parse_swap
-from onnx_act.runtime.probe import can_run
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings, open_session
 
 if TYPE_CHECKING:
@@ -27,17 +27,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """What the runtime's CPU provider runs."""
-
-    def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
-        found = can_run(model, may_crash=may_crash)
-        return None if found.ok else found.reason
-
-
 @dataclass(slots=True)
-class Refusing:
+class Refusing(StandIn):
     """A target without some operators; it remembers what it was asked."""
 
     operators: frozenset[str]

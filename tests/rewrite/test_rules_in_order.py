@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
+from capabilities import Cpu
 from onnx import TensorProto, helper, numpy_helper
-from rewrite_trials import Cpu, graph, normal, outputs, refusing, run
+from rewrite_trials import graph, normal, outputs, refusing, run
 
 from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
@@ -197,4 +198,5 @@ def test_a_plan_reads_as_plain_data() -> None:
         "site": "r",
         "activation": "relu",
         "reason": "something else uses what Conv makes",
+        "left_to_runtime": False,
     }
