@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.graph.excerpt import excerpt
 from onnx_act.rewrite.engine import apply_plan, plan_rule
+from onnx_act.rewrite.linear import linear_at
 from onnx_act.rewrite.rule import Change, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import onnx_ir as ir
 
     from onnx_act.rewrite.rule import LoadedGraph, Proposal, Rule, Subject
 
@@ -65,7 +68,8 @@ class IfFaster:
 
     def _reason_against(self, change: Change, subject: Subject) -> str | None:
         """Why the change is not known to pay; None when it was measured to."""
-        taken = excerpt(change.region, subject.model, subject.constants)
+        nodes = (*_before(change.region, subject), *change.region)
+        taken = excerpt(nodes, subject.model, subject.constants)
         if isinstance(taken, str):
             return f"its gain cannot be measured: {taken}"
         before = taken.serialised()
@@ -77,3 +81,20 @@ class IfFaster:
         if gain < _WORTHWHILE:
             return f"{change.after} was measured {gain:.2f} times as fast as what is there"
         return None
+
+
+def _before(region: tuple[ir.Node, ...], subject: Subject) -> list[ir.Node]:
+    """The linear operators that feed a region and nothing else.
+
+    They are measured with it: what a runtime makes of them depends on what follows, such as the
+    layout in which a Conv leaves its result, or whether a MatMul takes its bias in.
+    """
+    inside = set(region)
+    found: dict[ir.Node, None] = {}
+    for value in (v for n in region for v in n.inputs if v is not None):
+        linear = linear_at(value.producer(), subject.constants)
+        if linear is None or inside.intersection(linear.nodes) or value.is_graph_output():
+            continue
+        if linear.node.graph is region[-1].graph and all(u.node in inside for u in value.uses()):
+            found.update(dict.fromkeys(linear.nodes))
+    return list(found)

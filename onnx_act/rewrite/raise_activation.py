@@ -7,7 +7,7 @@ runtime may expand the operator again, or know the longer spelling better (see `
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.lower import OperatorLowering
@@ -18,13 +18,8 @@ from onnx_act.rewrite.writing import Writer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import onnx_ir as ir
-
-    from onnx_act.graph.constants import Constants
     from onnx_act.graph.sites import Site
     from onnx_act.rewrite.rule import Proposal, Subject
-
-_PRODUCERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
 @dataclass(frozen=True)
@@ -42,11 +37,11 @@ class RaiseActivation:
                 continue
             if site.activation is None or not site.activation.operators:
                 continue
-            proposal = self._propose(site, writer, subject.constants)
+            proposal = self._propose(site, writer)
             if proposal is not None:
                 yield proposal
 
-    def _propose(self, site: Site, writer: Writer, constants: Constants) -> Proposal | None:
+    def _propose(self, site: Site, writer: Writer) -> Proposal | None:
         assert site.activation is not None
         if site.dtype is None:
             return Refusal(self.name, site.id, site.name, UNKNOWN_TYPE)
@@ -64,17 +59,5 @@ class RaiseActivation:
             after=f"{lowering.label}: {describe_activation(site.activation, site.parameters)}",
             nodes=tuple(n.name or n.op_type for n in site.nodes),
             apply=writer.replacement(self.name, site, site.activation, site.parameters, lowering),
-            region=(*_before(site, constants), *site.nodes),
+            region=site.nodes,
         )
-
-
-def _before(site: Site, constants: Constants) -> tuple[ir.Node, ...]:
-    """The operator that a runtime may fuse the activation into: what is measured holds it too."""
-    node = None if site.input is None else site.input.producer()
-    if site.input is None or node is None or node.domain or node.op_type not in _PRODUCERS:
-        return ()
-    private = all(use.node in site.nodes for use in site.input.uses())
-    if not private or site.input.is_graph_output() or node.graph is not site.nodes[0].graph:
-        return ()
-    weight = node.inputs[1]
-    return (node,) if weight is not None and constants.is_constant(weight) else ()
