@@ -1,38 +1,65 @@
-"""The rules of fusing, in the order in which one enables the next."""
+"""The rules of folding and fusing, in the order in which one enables the next."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Final
 
+from onnx_act.rewrite.fold_affine import FoldAffine
+from onnx_act.rewrite.fold_affine_forward import FoldAffineForward
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
+from onnx_act.rewrite.fold_batch_normalization_forward import FoldBatchNormalizationForward
+from onnx_act.rewrite.fold_scale_through_activation import FoldScaleThroughActivation
 from onnx_act.rewrite.fuse_activation import FUSE_CONV_ACTIVATION, FUSE_GEMM_ACTIVATION
+from onnx_act.rewrite.fuse_bias_gelu import FuseBiasGelu
+from onnx_act.rewrite.fuse_conv_residual import FuseConvResidual
+from onnx_act.rewrite.fuse_gelu import FUSE_GELU
+from onnx_act.rewrite.fuse_group_normalization import FuseGroupNormalization
+from onnx_act.rewrite.fuse_matmul_activation import FuseMatMulActivation
 from onnx_act.rewrite.fuse_mode import FuseMode
+from onnx_act.rewrite.fuse_quick_gelu import FUSE_QUICK_GELU
 from onnx_act.rewrite.if_faster import IfFaster
+from onnx_act.rewrite.raise_activation import RaiseActivation
+from onnx_act.rewrite.raise_gemm import RaiseGemm
 from onnx_act.rewrite.remove_redundant_activation import RemoveRedundantActivation
 
 if TYPE_CHECKING:
     from onnx_act.rewrite.rule import Rule
 
-# Last: nothing else looks inside a fused operator.
-_CONTRIB: Final[tuple[Rule, ...]] = (FUSE_CONV_ACTIVATION, FUSE_GEMM_ACTIVATION)
-
 
 def _portable(max_growth: float) -> tuple[Rule, ...]:
     return (
-        # First: an activation can only be fused into a Conv that it follows directly, and a fused
-        # operator can no longer take a normalisation.
-        FoldBatchNormalization(max_growth),
-        # Then: of two activations the first would be fused and the second left behind.
+        # First, while sites are as they were found: of two activations the first would be fused
+        # and the second left behind, and one that does nothing parts a scale from its Conv.
         RemoveRedundantActivation(),
+        # Backward before forward: what the operator before takes in costs no border.
+        FoldBatchNormalization(max_growth),
+        FoldAffine(max_growth),
+        FoldScaleThroughActivation(max_growth),
+        FoldBatchNormalizationForward(max_growth),
+        FoldAffineForward(max_growth),
+        # After the folds, which know MatMul and Add as well, and before what fuses a Gemm.
+        RaiseGemm(),
+        # After the folds, whose sums and products are not the activation's.
+        IfFaster(RaiseActivation()),
     )
 
 
-#: Every rule of folding and fusing, as `FuseMode.CONTRIB` runs them.
-FUSING: Final[tuple[Rule, ...]] = (*_portable(math.inf), *_CONTRIB)
+#: Contrib operators. After all else: nothing else looks inside a fused operator.
+_CONTRIB: Final[tuple[Rule, ...]] = (
+    # The larger patterns first: the smaller ones are parts of them.
+    FuseConvResidual(),
+    FuseMatMulActivation(),
+    FuseBiasGelu(),
+    FUSE_CONV_ACTIVATION,
+    FUSE_GEMM_ACTIVATION,
+    FUSE_QUICK_GELU,
+    FUSE_GELU,
+    FuseGroupNormalization(),
+)
 
 
-def fusing_rules(mode: FuseMode, max_growth: float) -> tuple[Rule, ...]:
+def fusing_rules(mode: FuseMode, max_growth: float = math.inf) -> tuple[Rule, ...]:
     """The rules that a mode runs, in order.
 
     Args:
@@ -48,3 +75,7 @@ def fusing_rules(mode: FuseMode, max_growth: float) -> tuple[Rule, ...]:
             return (*_portable(max_growth), *(IfFaster(rule) for rule in _CONTRIB))
         case FuseMode.CONTRIB:
             return (*_portable(max_growth), *_CONTRIB)
+
+
+#: Every rule of folding and fusing.
+FUSING: Final = fusing_rules(FuseMode.CONTRIB)

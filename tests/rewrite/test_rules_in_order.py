@@ -34,13 +34,13 @@ BLOCK = "[conv] c = Conv (x, W) [norm] n = BatchNormalization (c, s, b, m, v) [a
 def test_a_block_becomes_one_node_that_tells_its_story() -> None:
     trial = run(FUSING, graph(f"{BLOCK} y = Relu (r)", f"{CONV}, {NORM}", IMAGE, IMAGES))
     assert [c.rule for c in trial.plan.changes] == [
-        "fold_batch_normalization",
         "remove_redundant_activation",
+        "fold_batch_normalization",
         "fuse_conv_activation",
     ]
     assert [c.fidelity for c in trial.plan.changes] == [
-        Fidelity.NUMERIC,
         Fidelity.EXACT,
+        Fidelity.NUMERIC,
         Fidelity.NUMERIC,
     ]
     assert trial.operators == ["FusedConv"]
@@ -87,7 +87,8 @@ def test_a_long_chain_is_removed_to_the_last() -> None:
 def test_refusals_are_told_once() -> None:
     body = f"{BLOCK} e = Relu (r) d = BatchNormalization (e, s, b, m, v) y = Neg (d)"
     trial = run(FUSING, graph(body, f"{CONV}, {NORM}", IMAGE, IMAGES))
-    assert [(r.rule, r.site) for r in trial.plan.refusals] == [("fold_batch_normalization", "d")]
+    told = [(r.rule, r.site) for r in trial.plan.refusals]
+    assert told == [("fold_batch_normalization", "d"), ("fold_scale_through_activation", "r")]
 
 
 @dataclass(frozen=True)
