@@ -19,6 +19,7 @@ from onnx_act.recipe.convert import convert_model
 from onnx_act.recipe.inspect import inspect_model
 from onnx_act.recipe.request import ConversionRequest, require_providers
 from onnx_act.report.document import Report
+from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.swap_request import SwapRequest, make_swap, parse_swap
 from onnx_act.runtime.feeds import FeedRequest
 
@@ -32,6 +33,8 @@ PathLike = Union[str, "os.PathLike[str]"]
 #: What to put in an activation's place: its name, `name:parameter=value`, or name and parameters.
 SwapTarget = Union[str, "tuple[str, Mapping[str, ParameterValue]]"]
 Shapes = Mapping[str, Sequence[int]]
+#: How far to fold and fuse: "portable", "auto" (or True), "contrib", "none" (or False).
+FuseTarget = bool | str
 
 
 def inspect(model: ModelSource, *, where: str | None = None, routine: bool = False) -> Report:
@@ -56,7 +59,9 @@ def convert(
     *,
     swap: Mapping[str, SwapTarget] | Sequence[str] = (),
     where: str | None = None,
-    fuse: bool = False,
+    fuse: FuseTarget = False,
+    undo: bool = False,
+    max_growth: float = 1.1,
     opset: int | None = None,
     providers: Sequence[str] = (),
     data: PathLike | None = None,
@@ -76,7 +81,12 @@ def convert(
         out: where the result goes; None writes nothing.
         swap: activation -> its replacement, or texts as `--swap` takes them.
         where: a selector of the sites to swap; without it gates and outputs are left alone.
-        fuse: whether to fold and fuse for the providers.
+        fuse: how far to fold and fuse for the providers: "portable" into standard ONNX only,
+            "auto" (or True) also into contrib operators where the runtime would not do so itself
+            and that was measured faster, "contrib" into all that every provider has.
+        undo: take fused contrib operators apart into plain ONNX, and do nothing else.
+        max_growth: folding a weight that other nodes share needs a copy; it is refused when all
+            copies together would grow the file by more than this factor.
         opset: the opset to raise the model to first.
         providers: what the result must run on, by short or full name; the CPU when empty.
         data: real inputs (`.npz`, `.npy` or a folder), with labels where there are any.
@@ -99,7 +109,9 @@ def convert(
     request = ConversionRequest(
         swap=tuple(_swaps(swap)),
         where=None if where is None else parse_selector(where),
-        fuse=fuse,
+        fuse=_mode(fuse),
+        undo=undo,
+        max_growth=max_growth,
         opset=opset,
         providers=require_providers(providers),
         feeds=_feeds(data, shapes, seed),
@@ -125,9 +137,31 @@ def swap(
     return replace(report, command="swap")
 
 
-def fuse(model: ModelSource, out: PathLike | None, **options: Any) -> Report:
-    """`convert` that only folds and fuses, and does not measure; options as of `convert`."""
-    return replace(convert(model, out, fuse=True, bench=False, **options), command="fuse")
+def fuse(
+    model: ModelSource,
+    out: PathLike | None,
+    *,
+    undo: bool = False,
+    fuse: FuseTarget | None = None,
+    **options: Any,
+) -> Report:
+    """`convert` that only folds and fuses, or undoes it, and does not measure.
+
+    Args:
+        model: as of `convert`.
+        out: as of `convert`.
+        undo: take fused contrib operators apart into plain ONNX instead.
+        fuse: how far to go, as of `convert`; "auto" when it is left out.
+        options: as of `convert`.
+
+    Raises:
+        UsageError: as of `convert`; or both `undo` and `fuse`.
+    """
+    mode = _mode(not undo if fuse is None else fuse)
+    if not undo and mode is FuseMode.NONE:
+        raise UsageError("fuse is False: say how far to fuse, or undo=True")
+    report = convert(model, out, fuse=mode, undo=undo, bench=False, **options)
+    return replace(report, command="fuse")
 
 
 def validate(
@@ -199,6 +233,12 @@ def catalog(name: str | None = None) -> dict[str, Any]:
     from onnx_act.report.catalog_page import catalog_document  # noqa: PLC0415 - draws in rich
 
     return catalog_document(name)
+
+
+def _mode(fuse: bool | str) -> FuseMode:
+    if isinstance(fuse, bool):
+        return FuseMode.AUTO if fuse else FuseMode.NONE
+    return FuseMode.parse(fuse, "fuse")
 
 
 def _feeds(data: PathLike | None, shapes: Shapes | None, seed: int) -> FeedRequest:

@@ -14,6 +14,7 @@ from onnx_act.cli.bench import bench
 from onnx_act.cli.catalog import catalog
 from onnx_act.cli.convert import convert
 from onnx_act.cli.doctor import doctor
+from onnx_act.cli.fusing_command import FusingCommand
 from onnx_act.cli.inspect import inspect
 from onnx_act.cli.present import invoke
 from onnx_act.cli.steps import fuse, swap
@@ -34,14 +35,15 @@ for _command, _summary in (
     (convert, "Find, swap, fuse, validate, measure, and write"),
     (inspect, "What activations are where, in one model or several"),
     (swap, "Exchange activations, and validate"),
-    (fuse, "Fold and fuse for the named providers, and validate"),
+    (fuse, "Fold and fuse for the named providers, or undo it, and validate"),
     (validate, "Do two models compute the same"),
     (bench, "Latency of a model, or of two and their ratio"),
     (catalog, "The activations, or one of them"),
     (doctor, "Versions, providers that really run, what to install"),
 ):
     # Without it the list of commands shows the first words of each docstring, cut off.
-    app.command(short_help=_summary)(_command)
+    _class = FusingCommand if _command in {convert, fuse} else None
+    app.command(short_help=_summary, cls=_class)(_command)
 _INTERRUPTED = 130
 _BUG = 70
 # Newer typer carries its own click; this is the root of its usage errors in either case.

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from onnx_act.cli.options import OutputFormat, parse_duration, parse_shapes
 from onnx_act.cli.present import invoked, present, progress
 from onnx_act.errors import EvidenceError, ModelError, UsageError
+from onnx_act.rewrite.fuse_mode import FuseMode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from onnx_act.errors import OnnxActError
@@ -18,25 +20,27 @@ if TYPE_CHECKING:
     from onnx_act.report.document import ModelEntry
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The options of a conversion, as they were typed."""
+    """The options of a conversion, as they were typed; what a command has not got stays out."""
 
     command: str
-    swap: list[str]
-    where: list[str]
-    fuse: bool
-    opset: int | None
-    provider: list[str]
-    data: Path | None
-    shape: list[str]
-    seed: int
-    threads: int
-    validate: bool
-    bench: bool
-    time: str
-    dry_run: bool
-    force: bool
+    swap: Sequence[str] | None = None
+    where: Sequence[str] | None = None
+    fuse: FuseMode = FuseMode.NONE
+    undo: bool = False
+    max_growth: float = 1.1
+    opset: int | None = None
+    provider: Sequence[str] | None = None
+    data: Path | None = None
+    shape: list[str] | None = None
+    seed: int = 0
+    threads: int = 0
+    validate: bool = True
+    bench: bool = False
+    time: str = "5s"
+    dry_run: bool = False
+    force: bool = False
 
 
 def run_conversion(
@@ -109,15 +113,17 @@ def make_request(asked: Asked) -> ConversionRequest:
     from onnx_act.rewrite.swap_request import parse_swap
     from onnx_act.runtime.feeds import FeedRequest
 
-    selectors = [parse_selector(w) for w in asked.where]
+    selectors = [parse_selector(w) for w in asked.where or ()]
     if selectors and not asked.swap:
         raise UsageError("--where selects what is swapped: it needs --swap")
     return ConversionRequest(
-        swap=tuple(parse_swap(s) for s in asked.swap),
+        swap=tuple(parse_swap(s) for s in asked.swap or ()),
         where=(lambda site: all(s(site) for s in selectors)) if selectors else None,
         fuse=asked.fuse,
+        undo=asked.undo,
+        max_growth=asked.max_growth,
         opset=asked.opset,
-        providers=require_providers(asked.provider),
+        providers=require_providers(asked.provider or ()),
         feeds=FeedRequest(seed=asked.seed, shapes=parse_shapes(asked.shape), data=asked.data),
         threads=asked.threads,
         validate=asked.validate,

@@ -12,6 +12,8 @@ from onnx_act.cli.options import (
     DryRunOption,
     ForceOption,
     FormatOption,
+    FuseOption,
+    GrowthOption,
     OpsetOption,
     OutputFormat,
     ProviderOption,
@@ -36,9 +38,8 @@ def convert(
     ] = None,
     swap: SwapOption = None,
     where: WhereOption = None,
-    fuse: Annotated[
-        bool, typer.Option("--fuse/--no-fuse", help="Fold and fuse for the named providers.")
-    ] = False,
+    fuse: FuseOption = None,
+    max_growth: GrowthOption = 1.1,
     opset: OpsetOption = None,
     provider: ProviderOption = None,
     data: DataOption = None,
@@ -59,16 +60,18 @@ def convert(
 ) -> None:
     """Find, swap, fuse, validate and measure; write the result when the evidence holds."""
     from onnx_act.cli.conversion import Asked, run_conversion
+    from onnx_act.rewrite.fuse_mode import FuseMode
 
     asked = Asked(
         command="convert",
-        swap=swap or [],
-        where=where or [],
-        fuse=fuse,
+        swap=swap,
+        where=where,
+        fuse=FuseMode.NONE if fuse is None else FuseMode.parse(fuse, "--fuse"),
+        max_growth=max_growth,
         opset=opset,
-        provider=provider or [],
+        provider=provider,
         data=data,
-        shape=shape or [],
+        shape=shape,
         seed=seed,
         threads=threads,
         validate=validate,

@@ -73,6 +73,26 @@ WhereOption = Annotated[
         "hold. Without it gates and outputs are left alone.",
     ),
 ]
+FuseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--fuse",
+        metavar="[portable|auto|contrib]",
+        help="Fold and fuse for the named providers: into standard ONNX only (portable), also "
+        "into contrib operators where that was measured faster than what the runtime makes of the "
+        "model by itself (auto; also --fuse alone), or into every contrib operator that all "
+        "providers have (contrib). --no-fuse: not at all.",
+    ),
+]
+GrowthOption = Annotated[
+    float,
+    typer.Option(
+        "--max-growth",
+        metavar="FACTOR",
+        help="Folding a weight that other nodes share needs a copy; refuse when all copies "
+        "together would grow the file by more than this factor.",
+    ),
+]
 OpsetOption = Annotated[
     int | None, typer.Option("--opset", metavar="N", help="Raise the model to this opset first.")
 ]

@@ -12,6 +12,8 @@ from onnx_act.cli.options import (
     DryRunOption,
     ForceOption,
     FormatOption,
+    FuseOption,
+    GrowthOption,
     OpsetOption,
     OutputFormat,
     ProviderOption,
@@ -54,17 +56,14 @@ def swap(
     asked = Asked(
         command="swap",
         swap=swap,
-        where=where or [],
-        fuse=False,
+        where=where,
         opset=opset,
-        provider=provider or [],
+        provider=provider,
         data=data,
-        shape=shape or [],
+        shape=shape,
         seed=seed,
         threads=threads,
         validate=validate,
-        bench=False,
-        time="5s",
         dry_run=dry_run,
         force=force,
     )
@@ -74,6 +73,15 @@ def swap(
 def fuse(
     model: ModelArgument,
     out: OutArgument,
+    fuse: FuseOption = None,
+    undo: Annotated[
+        bool,
+        typer.Option(
+            "--undo",
+            help="Take fused contrib operators apart into plain ONNX instead, for any provider.",
+        ),
+    ] = False,
+    max_growth: GrowthOption = 1.1,
     opset: OpsetOption = None,
     provider: ProviderOption = None,
     data: DataOption = None,
@@ -86,23 +94,30 @@ def fuse(
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Fold and fuse for the named providers, and validate the result."""
+    """Fold and fuse for the named providers (auto where --fuse is not given), or undo it."""
     from onnx_act.cli.conversion import Asked, run_conversion
+    from onnx_act.errors import UsageError
+    from onnx_act.rewrite.fuse_mode import FuseMode
 
+    if undo and fuse is not None:
+        raise UsageError("--undo takes fused operators apart: it cannot be combined with --fuse")
+    mode = FuseMode.AUTO if fuse is None else FuseMode.parse(fuse, "--fuse")
+    if undo:
+        mode = FuseMode.NONE
+    elif mode is FuseMode.NONE:
+        raise UsageError("say how far to fuse: --fuse=portable, auto or contrib; or --undo")
     asked = Asked(
         command="fuse",
-        swap=[],
-        where=[],
-        fuse=True,
+        fuse=mode,
+        undo=undo,
+        max_growth=max_growth,
         opset=opset,
-        provider=provider or [],
+        provider=provider,
         data=data,
-        shape=shape or [],
+        shape=shape,
         seed=seed,
         threads=threads,
         validate=validate,
-        bench=False,
-        time="5s",
         dry_run=dry_run,
         force=force,
     )

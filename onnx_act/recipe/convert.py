@@ -19,12 +19,14 @@ from onnx_act.graph.opset import raise_opset
 from onnx_act.graph.statistics import count_nodes
 from onnx_act.graph.store import StagedModel, check_target, stage_model
 from onnx_act.recipe.evidence import Evidence, gather_evidence
+from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoing
 from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
-from onnx_act.rewrite.rules import FUSING
+from onnx_act.rewrite.fuse_mode import FuseMode
+from onnx_act.rewrite.rules import fusing_rules
 from onnx_act.rewrite.swap_activation import SwapActivation, operators_within
-from onnx_act.runtime.target import short_name
+from onnx_act.rewrite.undo_fusion import UndoFusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from onnx_act.graph.sites import Site
     from onnx_act.recipe.request import ConversionRequest
 
-#: Metadata of an output that says which providers it was fused for.
-FUSED_FOR: Final = "onnx_act.fused_for"
 # What a report calls a model that came as an object, not as a file.
 _NAMELESS: Final = "<model>"
 
@@ -61,6 +61,7 @@ class _Work:
         nodes: how many nodes the original has.
         swapped: the model with swaps and nothing else, staged, when there were any.
         plan: what was done and refused so far.
+        notes: what a reader should know of the original.
     """
 
     model: OnnxModel
@@ -69,6 +70,7 @@ class _Work:
     nodes: int
     plan: Plan
     swapped: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 def convert_model(
@@ -134,7 +136,8 @@ def _start(source: ModelSource, request: ConversionRequest) -> _Work:
     sites = find_sites(model, routine=True)
     _check_covered(request, sites)
     shown = tuple(_SiteBefore(s.to_dict()) for s in sites if not s.routine)
-    return _Work(model, sites, shown, count_nodes(model), Plan())
+    notes = () if request.undo else fused_for_others(model, request.providers)
+    return _Work(model, sites, shown, count_nodes(model), Plan(), notes=notes)
 
 
 def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
@@ -170,18 +173,20 @@ def _rewrite(
 ) -> None:
     targets = ProviderTargets(request.providers)
     if request.swap:
-        rules = [SwapActivation(request.swap, request.where)]
-        work.plan += run_rules(rules, work.model, targets, work.before)
+        swap = SwapActivation(request.swap, request.where)
+        work.plan += run_rules([swap], work.model, targets, work.before)
+    if request.undo:
+        work.plan += run_rules([UndoFusion()], work.model, targets, work.before)
+        note_undoing(work.model)
     swapped = bool(work.plan.changes)
-    if request.fuse:
+    if request.fuse is not FuseMode.NONE:
         if swapped and request.validate and not request.dry_run:
             # Fusing is judged against this: swapped, and otherwise untouched.
             beside = folder if path.parent == folder else path.parent
             work.swapped = _stage_beside(work.model, beside, folder, stack)
-        fused = run_rules(FUSING, work.model, targets, None if swapped else work.before)
-        if any("Fused" in c.after for c in fused.changes):
-            names = ",".join(short_name(p) for p in request.providers)
-            work.model.content.metadata_props[FUSED_FOR] = names
+        rules = fusing_rules(request.fuse, request.max_growth)
+        fused = run_rules(rules, work.model, targets, None if swapped else work.before)
+        note_fusion(work.model, fused, request.providers)
         work.plan += fused
 
 
@@ -201,6 +206,7 @@ def _entry(path: str, work: _Work) -> ModelEntry:
         sites=work.shown,
         changes=work.plan.changes,
         refusals=work.plan.refusals,
+        notes=work.notes,
     )
 
 
@@ -213,7 +219,11 @@ def _nothing_done(entry: ModelEntry, request: ConversionRequest) -> ModelEntry:
             exit_code=UsageError.exit_code,
             message="every site that was asked for was refused; nothing was written",
         )
-    asked = "there was nothing to fold or fuse" if request.fuse else "nothing was asked for"
+    asked = "nothing was asked for"
+    if request.undo:
+        asked = "nothing could be undone" if entry.refusals else "there was nothing to undo"
+    elif request.fuse is not FuseMode.NONE:
+        asked = "there was nothing to fold or fuse"
     return replace(entry, notes=(*entry.notes, f"{asked}: the output is the same graph"))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from onnx_act.errors import UsageError
+from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.runtime.feeds import FeedRequest
 from onnx_act.runtime.target import require_provider
 
@@ -24,7 +26,9 @@ class ConversionRequest:
     Attributes:
         swap: what to exchange, in order; the first that covers a site is taken.
         where: which sites may be swapped; None for all on feature paths.
-        fuse: whether to fold and fuse.
+        fuse: how far to fold and fuse.
+        undo: whether to take fused operators apart, and do nothing else.
+        max_growth: how many times as large copies of shared weights may make the file, at least 1.
         opset: the opset to raise the model to, None to leave it.
         providers: what the result must run on, as full names, at least one.
         feeds: what models are run on.
@@ -35,11 +39,16 @@ class ConversionRequest:
         dry_run: whether to stop before anything is written or run.
         force: whether to write even when the evidence does not hold.
         timeout_s: how long one piece of evidence may take before it is given up.
+
+    Raises:
+        UsageError: its fields do not go together.
     """
 
     swap: tuple[SwapRequest, ...] = ()
     where: Selector | None = None
-    fuse: bool = False
+    fuse: FuseMode = FuseMode.NONE
+    undo: bool = False
+    max_growth: float = 1.1
     opset: int | None = None
     providers: tuple[str, ...] = _CPU
     feeds: FeedRequest = field(default_factory=FeedRequest)
@@ -50,6 +59,12 @@ class ConversionRequest:
     dry_run: bool = False
     force: bool = False
     timeout_s: float = 1800.0
+
+    def __post_init__(self) -> None:
+        if self.undo and (self.swap or self.fuse is not FuseMode.NONE):
+            raise UsageError("undo takes fused operators apart: it goes with neither fuse nor swap")
+        if not self.max_growth >= 1:
+            raise UsageError(f"--max-growth is a factor of at least 1, not {self.max_growth:g}")
 
 
 def require_providers(names: Iterable[str]) -> tuple[str, ...]:

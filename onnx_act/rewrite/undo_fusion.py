@@ -65,6 +65,11 @@ def contrib_nodes(model: OnnxModel) -> Iterator[tuple[Scope, ir.Node]]:
                 yield scope, node
 
 
+def can_be_undone(model: OnnxModel) -> bool:
+    """Whether the model has an operator of a kind that can be taken apart."""
+    return any(standard_parts(node) is not None for _, node in contrib_nodes(model))
+
+
 class _Imports:
     """How many nodes need the contrib domain, so that its import goes with the last of them."""
 
