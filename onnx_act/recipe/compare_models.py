@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onnx_act.errors import EvidenceError
@@ -9,13 +10,16 @@ from onnx_act.evidence.equivalence import judge_equivalence
 from onnx_act.evidence.latency import measure_latency
 from onnx_act.graph.model import load_model
 from onnx_act.graph.statistics import coarsest_float, measure_depth
+from onnx_act.recipe.fused_for import fused_for_others
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.runtime.isolate import run_isolated
+from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from onnx_act.graph.model import OnnxModel
     from onnx_act.runtime.feeds import FeedRequest
 
 
@@ -37,19 +41,20 @@ def validate_models(
     """
     progress("reading")
     model = load_model(reference)
-    load_model(candidate)
+    notes = _notes({"the reference": model, "the candidate": load_model(candidate)}, providers)
     progress("judging equivalence")
-    equivalence = run_isolated(
-        judge_equivalence,
-        reference,
-        candidate,
-        providers=tuple(providers),
-        request=feeds,
-        threads=threads,
-        depth=measure_depth(model),
-        coarsest_dtype=coarsest_float(model),
-        timeout_s=timeout_s,
-    )
+    with _explained(notes):
+        equivalence = run_isolated(
+            judge_equivalence,
+            reference,
+            candidate,
+            providers=tuple(providers),
+            request=feeds,
+            threads=threads,
+            depth=measure_depth(model),
+            coarsest_dtype=coarsest_float(model),
+            timeout_s=timeout_s,
+        )
     passed = equivalence.passed
     return ModelEntry(
         path=str(candidate),
@@ -57,6 +62,7 @@ def validate_models(
         outcome=Outcome.DONE if passed else Outcome.FAILED,
         exit_code=0 if passed else EvidenceError.exit_code,
         message="" if passed else f"not equivalent: {equivalence.reason}",
+        notes=notes,
         equivalence=equivalence,
     )
 
@@ -77,24 +83,46 @@ def bench_models(
         ModelError: a model cannot be read.
         EvidenceError: a model cannot be run.
     """
-    for path in (model, other):
-        if path is not None:
-            load_model(path)
+    read = {str(path): load_model(path) for path in (model, other) if path is not None}
+    notes = _notes(read, providers)
     measured = []
     for provider in providers:
         progress("measuring")
-        measured.append(
-            run_isolated(
-                measure_latency,
-                model,
-                other,
-                provider=provider,
-                seconds=seconds,
-                threads=threads,
-                request=feeds,
-                timeout_s=10 * seconds + 600,
+        with _explained(notes):
+            measured.append(
+                run_isolated(
+                    measure_latency,
+                    model,
+                    other,
+                    provider=provider,
+                    seconds=seconds,
+                    threads=threads,
+                    request=feeds,
+                    timeout_s=10 * seconds + 600,
+                )
             )
-        )
     return ModelEntry(
-        path=str(model), against=None if other is None else str(other), latency=tuple(measured)
+        path=str(model),
+        against=None if other is None else str(other),
+        latency=tuple(measured),
+        notes=notes,
     )
+
+
+def _notes(models: Mapping[str, OnnxModel], providers: Sequence[str]) -> tuple[str, ...]:
+    """What stands against running the models, by what to call them, on the providers."""
+    names = [short_name(p) for p in providers]
+    found = (
+        fused_for_others(model, names, what if len(models) > 1 else "it")
+        for what, model in models.items()
+    )
+    return tuple(note for notes in found for note in notes)
+
+
+@contextmanager
+def _explained(notes: Sequence[str]) -> Iterator[None]:
+    """Have a failure say what the notes say: no report will."""
+    try:
+        yield
+    except EvidenceError as error:
+        raise EvidenceError("; ".join((str(error), *notes))) from error

@@ -27,6 +27,7 @@ from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.rules import fusing_rules
 from onnx_act.rewrite.swap_activation import SwapActivation, operators_within
 from onnx_act.rewrite.undo_fusion import UndoFusion
+from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -136,7 +137,8 @@ def _start(source: ModelSource, request: ConversionRequest) -> _Work:
     sites = find_sites(model, routine=True)
     _check_covered(request, sites)
     shown = tuple(_SiteBefore(s.to_dict()) for s in sites if not s.routine)
-    notes = () if request.undo else fused_for_others(model, request.providers)
+    names = [short_name(p) for p in request.providers]
+    notes = () if request.undo else fused_for_others(model, names)
     return _Work(model, sites, shown, count_nodes(model), Plan(), notes=notes)
 
 
@@ -186,7 +188,7 @@ def _rewrite(
             work.swapped = _stage_beside(work.model, beside, folder, stack)
         rules = fusing_rules(request.fuse, request.max_growth)
         fused = run_rules(rules, work.model, targets, None if swapped else work.before)
-        note_fusion(work.model, fused, request.providers)
+        note_fusion(work.model, fused, [short_name(p) for p in request.providers])
         work.plan += fused
 
 

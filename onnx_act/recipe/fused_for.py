@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Final
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.rules import fusing_rules
 from onnx_act.rewrite.undo_fusion import can_be_undone
-from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from onnx_act.graph.model import OnnxModel
     from onnx_act.rewrite.engine import Plan
@@ -24,19 +23,23 @@ def fused_for(model: OnnxModel) -> tuple[str, ...]:
     return tuple(name.strip() for name in stated.split(",") if name.strip())
 
 
-def note_fusion(model: OnnxModel, plan: Plan, providers: Iterable[str]) -> None:
+def note_fusion(model: OnnxModel, plan: Plan, names: Sequence[str]) -> None:
     """Write down whom a model was fused for, where the plan put contrib operators in.
 
     A model that was fused before runs where both fusions do.
+
+    Args:
+        model: fused already.
+        plan: what was done to it.
+        names: the short names of the providers that it was done for.
     """
     portable = {rule.name for rule in fusing_rules(FuseMode.PORTABLE, 1.0)}
     contrib = {rule.name for rule in fusing_rules(FuseMode.CONTRIB, 1.0)} - portable
     if not any(change.rule in contrib for change in plan.changes):
         return
-    now = [short_name(p) for p in providers]
     before = fused_for(model)
-    both = [name for name in now if name in before]
-    model.content.metadata_props[_KEY] = ",".join(both or now)
+    both = [name for name in names if name in before]
+    model.content.metadata_props[_KEY] = ",".join(both or names)
 
 
 def note_undoing(model: OnnxModel) -> None:
@@ -45,23 +48,20 @@ def note_undoing(model: OnnxModel) -> None:
         model.content.metadata_props.pop(_KEY, None)
 
 
-def fused_for_others(
-    model: OnnxModel, providers: Sequence[str], what: str = "it"
-) -> tuple[str, ...]:
+def fused_for_others(model: OnnxModel, names: Sequence[str], what: str = "it") -> tuple[str, ...]:
     """A note where a model was fused for other providers than it is wanted for.
 
     Args:
         model: as it was read.
-        providers: the full names of those that it is wanted for.
+        names: the short names of those that it is wanted for.
         what: what the note calls the model.
 
     Returns:
         One note, or none.
     """
-    names = fused_for(model)
-    others = [short for p in providers if (short := short_name(p)) not in names]
-    if not names or not others:
+    stated = fused_for(model)
+    others = [name for name in names if name not in stated]
+    if not stated or not others:
         return ()
-    wanted = ", ".join(others)
     apart = "take it apart first: onnx-act fuse --undo MODEL OUT"
-    return (f"{what} was fused for {', '.join(names)}; for {wanted} {apart}",)
+    return (f"{what} was fused for {', '.join(stated)}; for {', '.join(others)} {apart}",)
