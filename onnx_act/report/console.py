@@ -15,6 +15,7 @@ from onnx_act.report.summary import (
     figure,
     headline,
     latency_rows,
+    left_lines,
     parameters_text,
     provider_reasons,
     refusal_lines,
@@ -133,11 +134,21 @@ def _site_table(sites: list[dict[str, Any]]) -> Table:
 
 
 def _refusals(console: Console, refusals: list[dict[str, Any]]) -> None:
+    left = [(str(n), rule, what) for n, rule, what in left_lines(refusals)]
+    if left:
+        shown = left[:_MOST_REFUSALS]
+        console.print(_table("left to the runtime", ("count", "rule", "what"), shown))
+        _say_more(console, len(left), "kinds")
     lines = refusal_lines(refusals)
-    rows = [(str(n), rule, act, reason) for n, rule, act, reason in lines[:_MOST_REFUSALS]]
-    console.print(_table("left as it is", ("count", "rule", "activation", "because"), rows))
-    if len(lines) > _MOST_REFUSALS:
-        console.print(f"... and {len(lines) - _MOST_REFUSALS} more reasons; see --report")
+    if lines:
+        rows = [(str(n), rule, act, reason) for n, rule, act, reason in lines[:_MOST_REFUSALS]]
+        console.print(_table("left as it is", ("count", "rule", "activation", "because"), rows))
+        _say_more(console, len(lines), "reasons")
+
+
+def _say_more(console: Console, count: int, what: str) -> None:
+    if count > _MOST_REFUSALS:
+        console.print(f"... and {count - _MOST_REFUSALS} more {what}; see --report")
 
 
 def _checks(console: Console, checks: list[dict[str, Any]]) -> None:

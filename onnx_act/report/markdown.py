@@ -11,6 +11,7 @@ from onnx_act.report.summary import (
     figure,
     headline,
     latency_rows,
+    left_lines,
     provider_reasons,
     refusal_lines,
     site_kinds,
@@ -48,8 +49,11 @@ def _entry(entry: ModelEntry) -> list[str]:
     if data.get("changes"):
         rows3 = [(str(n), r, f"{b} -> {a}") for n, r, b, a in change_lines(data["changes"])]
         parts.extend(_section("Changes", ("count", "rule", "what"), rows3))
-    if data.get("refusals"):
-        rows4 = [(str(n), r, a, why) for n, r, a, why in refusal_lines(data["refusals"])]
+    left = [(str(n), r, what) for n, r, what in left_lines(data.get("refusals", ()))]
+    if left:
+        parts.extend(_section("Left to the runtime", ("count", "rule", "what"), left))
+    rows4 = [(str(n), r, a, why) for n, r, a, why in refusal_lines(data.get("refusals", ()))]
+    if rows4:
         names = ("count", "rule", "activation", "because")
         parts.extend(_section("Left as it is", names, rows4))
     parts.extend(_evidence(data))

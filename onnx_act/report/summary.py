@@ -105,9 +105,19 @@ def change_lines(changes: Iterable[dict[str, Any]]) -> list[tuple[int, str, str,
 
 
 def refusal_lines(refusals: Iterable[dict[str, Any]]) -> list[tuple[int, str, str, str]]:
-    """(count, rule, activation, reason)."""
-    counts = Counter((r["rule"], r["activation"], r["reason"]) for r in refusals)
+    """(count, rule, activation, reason) of what is refused, not of what is left to the runtime."""
+    counts = Counter((r["rule"], r["activation"], r["reason"]) for r in refusals if not _is_left(r))
     return [(n, *key) for key, n in counts.most_common()]
+
+
+def left_lines(refusals: Iterable[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    """(count, rule, what) of what the runtime does itself when it loads the model."""
+    counts = Counter((r["rule"], r["reason"]) for r in refusals if _is_left(r))
+    return [(n, *key) for key, n in counts.most_common()]
+
+
+def _is_left(refusal: dict[str, Any]) -> bool:
+    return bool(refusal.get("left_to_runtime", False))
 
 
 def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:

@@ -61,7 +61,7 @@ class IfFaster:
     def _weigh(self, change: Change, loaded: LoadedGraph, subject: Subject) -> Proposal:
         made = loaded.fused_as(change.region)
         if made is not None:
-            reason = f"the runtime fuses it when it loads the model, as {made}"
+            reason = f"{change.before} -> {made} when the runtime loads the model"
             return Refusal(self.name, change.site, "", reason, left_to_runtime=True)
         against = self._reason_against(change, subject)
         return change if against is None else Refusal(self.name, change.site, "", against)
