@@ -45,6 +45,15 @@ CHANGE = Given(
 REFUSAL = Given(
     {"rule": "fuse_conv_activation", "site": "s", "activation": "elu", "reason": AWKWARD}
 )
+LEFT = Given(
+    {
+        "rule": "fuse_conv_activation",
+        "site": "s",
+        "activation": "",
+        "reason": "Conv, Relu -> Conv[Relu] when the runtime loads the model",
+        "left_to_runtime": True,
+    }
+)
 CHECK = Given(
     {
         "activation": "elu",
@@ -128,7 +137,7 @@ DONE = ModelEntry(
     notes=("a note | with a pipe",),
     sites=(SITE, SITE, UNKNOWN),
     changes=(CHANGE, CHANGE),
-    refusals=(REFUSAL,),
+    refusals=(REFUSAL, LEFT, LEFT),
     checks=(CHECK,),
     equivalence=equivalence(output("y|z")),
     drift=DRIFT,

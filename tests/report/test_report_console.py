@@ -14,6 +14,7 @@ from sample_reports import (
     EVERYTHING,
     FAILED,
     FORCED,
+    LEFT,
     REFUSAL,
     REFUSED,
     Given,
@@ -90,6 +91,19 @@ def test_long_lists_are_cut_and_say_so() -> None:
     many = tuple(Given({**REFUSAL.data, "reason": f"reason {k}"}) for k in range(30))
     said = _shown(replace(REFUSED, refusals=many))
     assert "... and 18 more reasons; see --report" in said
+
+
+def test_what_is_left_to_the_runtime_stands_apart() -> None:
+    said = _shown(DONE)
+    left, refused = said.index("left to the runtime"), said.index("left as it is")
+    line = "2  fuse_conv_activation  Conv, Relu -> Conv[Relu] when the runtime loads the model"
+    assert left < said.index(line) < refused
+    assert said.count("when the runtime loads the model") == 1
+    only = _shown(replace(DONE, refusals=(LEFT,)))
+    assert "left to the runtime" in only
+    assert "because" not in only
+    many = (Given({**LEFT.data, "reason": f"{k} -> Conv"}) for k in range(30))
+    assert "... and 18 more kinds" in _shown(replace(DONE, refusals=tuple(many)))
 
 
 def test_a_failed_output_is_shown_however_many_there_are() -> None:
