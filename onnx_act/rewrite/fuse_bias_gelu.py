@@ -88,13 +88,12 @@ def _place_of_bias(adding: ir.Node, constants: Constants) -> int | str:
     first, second = adding.inputs
     assert first is not None
     assert second is not None
-    constant = [k for k, v in enumerate((first, second)) if constants.is_constant(v)]
-    if len(constant) != 1:
+    place = next((k for k, v in enumerate((first, second)) if constants.is_constant(v)), None)
+    if place is None:
         offered = next((v for v in (second, first) if v.is_initializer()), None)
-        if constant or offered is None:
-            return ("both" if constant else "none") + " of what it adds is constant"
+        if offered is None:
+            return "nothing that it adds is a constant"
         return f"{offered.name}, which it adds, can be overridden by a caller"
-    (place,) = constant
     bias, x = (second, first) if place == 1 else (first, second)
     length, shape = constants.shape(bias), shape_of(x)
     if length is None:

@@ -152,22 +152,21 @@ def _reason_in_shapes(convolved: ir.Value, other: ir.Value | None, site: Site) -
         return f"the shape of {unknown.name} is not known"
     producer = other.producer()
     holder = producer.graph if producer is not None else other.graph
-    # A name that two graphs declare may stand for two numbers.
-    shared = holder is site.nodes[-1].graph
-    same = len(first) == len(second) and all(
-        a == b and (isinstance(a, int) or (a is not None and shared))
-        for a, b in zip(first, second, strict=True)
-    )
-    if not same:
+    if first != second or None in first:
         shown = " and ".join(_shown(s) for s in (first, second))
         return f"the branches are not known to have one shape: {shown}"
+    names = [d for d in first if isinstance(d, str)]
+    if names and holder is not site.nodes[-1].graph:
+        return f"{other.name} is from an outer graph, where {names[0]} may be another number"
     if (known := dtype_of(other)) is not None and known != site.dtype:
         return f"the branches have two element types: {known.name.lower()} is added"
     return None
 
 
 def _shown(shape: tuple[int | str | None, ...]) -> str:
-    return f"[{','.join('?' if d is None else str(d) for d in shape)}]"
+    # onnx makes up a name for every dimension that it cannot tell.
+    known = ("?" if d is None or str(d).startswith("unk__") else str(d) for d in shape)
+    return f"[{','.join(known)}]"
 
 
 def _edit(sum_: _Sum, site: Site, attributes: list[ir.Attr]) -> Callable[[Editor], None]:

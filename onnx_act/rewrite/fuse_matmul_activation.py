@@ -31,15 +31,16 @@ from onnx_act.rewrite.rule import Change, Fidelity, Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from onnx_act.graph.constants import Constants
     from onnx_act.graph.edit import Editor
+    from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
     from onnx_act.rewrite.rule import Proposal, Subject
 
 _RULE: Final = "fuse_matmul_activation"
 _FUSED: Final = "FusedGemm"
-# Since this opset the shape that Reshape gives is an input.
+# Since these opsets the shape that Reshape gives is an input, and a Constant may hold integers.
 _RESHAPES: Final = 5
+_STORES_INTEGERS: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def _propose(
     if attributes is None:
         shown = describe_activation(site.activation, site.parameters)
         return Refusal(_RULE, site.id, site.name, f"{_FUSED} has no name for {shown}")
-    layout = _layout_of(site, biased, subject.constants)
+    layout = _layout_of(site, biased, subject)
     if isinstance(layout, str):
         return Refusal(_RULE, site.id, site.name, layout)
     probe = gemm_probe(attributes, site, subject.model.content.ir_version)
@@ -129,8 +130,9 @@ def _propose(
     )
 
 
-def _layout_of(site: Site, biased: _Biased, constants: Constants) -> _Layout | str:
+def _layout_of(site: Site, biased: _Biased, subject: Subject) -> _Layout | str:
     """How the input lies; or what is against the fusion."""
+    constants = subject.constants
     product, adding = biased.product, biased.adding
     reason = (
         reason_to_keep(product, (adding,))
@@ -145,7 +147,7 @@ def _layout_of(site: Site, biased: _Biased, constants: Constants) -> _Layout | s
     assert weight is not None
     assert bias is not None
     if not constants.is_constant(weight):
-        why = "can be overridden by a caller" if weight.is_initializer() else "is computed"
+        why = "can be overridden by a caller" if weight.is_initializer() else "is no constant"
         return f"the weight {weight.name} {why}"
     matrix = constants.shape(weight)
     if matrix is None:
@@ -160,10 +162,12 @@ def _layout_of(site: Site, biased: _Biased, constants: Constants) -> _Layout | s
     if len(shape) < 2:
         return f"{x.name} is a vector, and {_FUSED} takes matrices"
     layout = _Layout(tuple(d if isinstance(d, int) else -1 for d in shape[:-1]), *matrix)
-    return _reason_against_reshaping(x, layout, site) or layout
+    return _reason_against_reshaping(x, layout, site, subject.model) or layout
 
 
-def _reason_against_reshaping(x: ir.Value, layout: _Layout, site: Site) -> str | None:
+def _reason_against_reshaping(
+    x: ir.Value, layout: _Layout, site: Site, model: OnnxModel
+) -> str | None:
     if 0 in (*layout.leading, layout.inner, layout.outer):
         return f"{x.name} or what is made of it is empty"
     if layout.is_matrix():
@@ -171,8 +175,11 @@ def _reason_against_reshaping(x: ir.Value, layout: _Layout, site: Site) -> str |
     unknown = layout.leading.count(-1)
     if unknown > 1:
         return f"{unknown} dimensions of {x.name} are not known, and a Reshape can leave one open"
-    if site.scope.opset() < _RESHAPES:
-        return f"Reshape takes a shape since opset {_RESHAPES}; raise it with --opset"
+    # Functions have no initializers, and old models list each as an input: nodes hold the shapes.
+    by_nodes = model.lists_weights or site.scope.is_function_body()
+    needed = _STORES_INTEGERS if by_nodes else _RESHAPES
+    if site.scope.opset() < needed:
+        return f"a Reshape as it is needed here exists since opset {needed}; raise it with --opset"
     return None
 
 
