@@ -75,7 +75,7 @@ def test_inspect(model: Path, capsys: Capture) -> None:
 
 def test_convert(model: Path, tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "out.onnx"
-    options = ("--swap", "relu=leaky_relu:negative_slope=0.2", "--fuse", "--time", "200ms")
+    options = ("--swap", "relu=leaky_relu:negative_slope=0.2", "--fuse=contrib", "--time", "200ms")
     ran = run_here(capsys, "convert", model, "-o", out, *options, *JSON)
     assert ran.code == 0
     (entry,) = _check_head(ran, "convert")["models"]
@@ -162,7 +162,7 @@ def test_a_refusal_is_a_document(tmp_path: Path, capsys: Capture) -> None:
     (entry,) = _check_head(ran, "convert")["models"]
     assert entry["outcome"] == "refused"
     (refusal,) = entry["refusals"]
-    assert refusal.keys() == {"rule", "site", "activation", "reason"}
+    assert refusal.keys() == {"rule", "site", "activation", "reason", "left_to_runtime"}
 
 
 def test_failed_evidence_is_a_document(

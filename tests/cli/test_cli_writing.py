@@ -26,7 +26,7 @@ def test_what_is_written_is_the_result_and_nothing_else(
     model: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     before = model.read_bytes()
-    ran = run_here(capsys, "fuse", model, tmp_path / "out.onnx")
+    ran = run_here(capsys, "fuse", model, tmp_path / "out.onnx", "--fuse=contrib")
     assert ran.code == 0
     assert f"PASSED; wrote {tmp_path / 'out.onnx'}" in ran.out
     assert names_in(tmp_path) == {"model.onnx", "out.onnx"}
@@ -138,7 +138,7 @@ def test_nothing_to_do_is_no_error(tmp_path: Path, capsys: Capture) -> None:
 def test_reports_beside_the_result(model: Path, tmp_path: Path, capsys: Capture) -> None:
     folder = tmp_path / "reports"
     ran = run_here(
-        capsys, "fuse", model, tmp_path / "out.onnx", "--format", "json",
+        capsys, "fuse", model, tmp_path / "out.onnx", "--fuse=contrib", "--format", "json",
         "--report", folder / "report.json", "--report", folder / "report.md",
     )  # fmt: skip
     assert ran.code == 0

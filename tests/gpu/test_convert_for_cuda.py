@@ -35,7 +35,7 @@ def _convert(model: Path, out: Path | None, **options: Any) -> dict[str, Any]:
 def test_relu_is_fused_and_proved(models: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.onnx"
     entry = _convert(
-        models / "digits_cnn_relu.onnx", out, fuse=True, providers=["cuda"], bench_seconds=1.0
+        models / "digits_cnn_relu.onnx", out, fuse="contrib", providers=["cuda"], bench_seconds=1.0
     )
     rules = [c["rule"] for c in entry["changes"]]
     assert rules.count("fold_batch_normalization") == 4
@@ -55,7 +55,7 @@ def test_relu_is_fused_and_proved(models: Path, tmp_path: Path) -> None:
 
 def test_another_activation_is_not_fused_on_cuda(models: Path) -> None:
     """The CUDA kernel of FusedConv knows Relu alone; the CPU's knows LeakyRelu too."""
-    options: dict[str, Any] = {"swap": {"relu": "leaky_relu"}, "fuse": True, "bench": False}
+    options: dict[str, Any] = {"swap": {"relu": "leaky_relu"}, "fuse": "contrib", "bench": False}
     model = models / "digits_cnn_relu.onnx"
     on_cpu = _convert(model, None, providers=["cpu"], **options)
     assert [c["rule"] for c in on_cpu["changes"]].count("fuse_conv_activation") == 4
@@ -68,7 +68,7 @@ def test_another_activation_is_not_fused_on_cuda(models: Path) -> None:
 
 def test_fused_gemm_is_refused_on_cuda(models: Path, tmp_path: Path) -> None:
     """FusedGemm has no CUDA kernel."""
-    options: dict[str, Any] = {"swap": {"gelu": "relu"}, "fuse": True, "bench": False}
+    options: dict[str, Any] = {"swap": {"gelu": "relu"}, "fuse": "contrib", "bench": False}
     model = models / "digits_mlp_gelu.onnx"
     on_cpu = _convert(model, None, providers=["cpu"], **options)
     assert any("FusedGemm" in c["after"] for c in on_cpu["changes"])
@@ -84,7 +84,7 @@ def test_for_both_providers_only_what_both_take(models: Path) -> None:
         models / "digits_cnn_relu.onnx",
         None,
         swap={"relu": "leaky_relu"},
-        fuse=True,
+        fuse="contrib",
         providers=["cpu", "cuda"],
         bench_seconds=1.0,
     )

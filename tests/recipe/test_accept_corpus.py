@@ -204,7 +204,13 @@ def test_a_conversion_is_the_exchange_made_by_hand(
 ) -> None:
     model, out = corpus / case.model, tmp_path / "out.onnx"
     report = onnx_act.convert(
-        model, out, swap=[case.swap], where=case.where, fuse=True, bench=False, shapes=case.shapes
+        model,
+        out,
+        swap=[case.swap],
+        where=case.where,
+        fuse="contrib",
+        bench=False,
+        shapes=case.shapes,
     )
     (entry,) = report.to_dict()["models"]
     assert report.exit_code == 0, entry["message"]
@@ -226,7 +232,7 @@ def test_a_conversion_is_the_exchange_made_by_hand(
 
 def test_batch_normalisation_goes_wherever_a_conv_comes_first(corpus: Path) -> None:
     model = corpus / "exported/mobilenetv3_hardswish_opset9.onnx"
-    (entry,) = onnx_act.fuse(model, None).to_dict()["models"]
+    (entry,) = onnx_act.fuse(model, None, fuse="contrib").to_dict()["models"]
     rules = [c["rule"] for c in entry["changes"]]
     assert rules.count("fold_batch_normalization") == 34
 
@@ -244,7 +250,7 @@ def test_silero_with_the_inputs_it_is_made_for(corpus: Path, tmp_path: Path) -> 
         model,
         out,
         swap=["relu=leaky_relu:negative_slope=0.1"],
-        fuse=True,
+        fuse="contrib",
         bench=False,
         data=tmp_path / "data.npz",
     )
@@ -292,7 +298,7 @@ def test_a_type_without_kernels_is_refused_with_the_runtime_s_reason(corpus: Pat
 
 def test_a_quantised_conv_is_not_fused_into_a_float_one(corpus: Path) -> None:
     """The runtime makes one integer operator of such a Conv and Relu, if they are left alone."""
-    report = onnx_act.fuse(corpus / "synthetic/qdq_conv_relu.onnx", None)
+    report = onnx_act.fuse(corpus / "synthetic/qdq_conv_relu.onnx", None, fuse="contrib")
     (entry,) = report.to_dict()["models"]
     assert report.exit_code == 0
     assert entry["changes"] == []

@@ -29,7 +29,7 @@ def converted(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     )
     code = run(
         [
-            *("convert", str(model), "-o", str(out), "--fuse", "--no-bench"),
+            *("convert", str(model), "-o", str(out), "--fuse=contrib", "--no-bench"),
             *("--swap", "relu=leaky_relu:negative_slope=0.1", "--report", str(report)),
         ]
     )

@@ -36,7 +36,7 @@ def test_swapped_and_fused_on_real_images(
     name: str, swap: str, count: int, right: int, models: Path, tmp_path: Path
 ) -> None:
     model, data, out = models / f"{name}.onnx", models / "digits_test.npz", tmp_path / "out.onnx"
-    report = onnx_act.convert(model, out, swap=[swap], fuse=True, bench=False, data=data)
+    report = onnx_act.convert(model, out, swap=[swap], fuse="contrib", bench=False, data=data)
     entry: Any = report.to_dict()["models"][0]
     assert report.exit_code == 0, entry["message"]
     assert len(entry["sites"]) == count
@@ -71,7 +71,7 @@ def test_only_fused(
     name: str, operators: dict[str, int], folded: int, models: Path, tmp_path: Path
 ) -> None:
     model, data, out = models / f"{name}.onnx", models / "digits_test.npz", tmp_path / "out.onnx"
-    report = onnx_act.fuse(model, out, data=data)
+    report = onnx_act.fuse(model, out, fuse="contrib", data=data)
     (entry,) = report.to_dict()["models"]
     assert report.exit_code == 0, entry["message"]
     rules = [c["rule"] for c in entry["changes"]]
@@ -98,7 +98,7 @@ def test_accuracy_that_is_lost_is_shown(models: Path) -> None:
 
 def test_latency_is_measured_against_the_original(models: Path) -> None:
     model, data = models / "digits_cnn_relu.onnx", models / "digits_test.npz"
-    report = onnx_act.convert(model, None, fuse=True, data=data, bench_seconds=0.3)
+    report = onnx_act.convert(model, None, fuse="contrib", data=data, bench_seconds=0.3)
     ((latency,),) = [e["latency"] for e in report.to_dict()["models"]]
     ratio = latency["ratio"]
     assert 0.05 < ratio["low"] <= ratio["median"] <= ratio["high"] < 20

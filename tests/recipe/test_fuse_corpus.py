@@ -33,7 +33,7 @@ def _names(*folders: str) -> list[str]:
 def test_fusing_keeps_what_a_model_computes(name: str, corpus: Path, tmp_path: Path) -> None:
     model, out = corpus / name, tmp_path / "out.onnx"
     before = model.read_bytes()
-    report = onnx_act.fuse(model, out)
+    report = onnx_act.fuse(model, out, fuse="contrib")
     (entry,) = report.to_dict()["models"]
     json.dumps(entry, allow_nan=False)
     assert model.read_bytes() == before
@@ -47,13 +47,13 @@ def test_fusing_keeps_what_a_model_computes(name: str, corpus: Path, tmp_path: P
     assert entry["equivalence"]["passed"] is True
     assert out.is_file()
     # Fused once, there is nothing left to fuse.
-    again = onnx_act.fuse(out, None, dry_run=True)
+    again = onnx_act.fuse(out, None, fuse="contrib", dry_run=True)
     assert again.to_dict()["models"][0]["changes"] == []
 
 
 def test_with_its_shape_given_the_model_runs(corpus: Path) -> None:
     model = corpus / "synthetic/no_value_info_shapes.onnx"
-    assert onnx_act.fuse(model, None, shapes={"x": (1, 3, 8, 8)}).exit_code == 0
+    assert onnx_act.fuse(model, None, fuse="contrib", shapes={"x": (1, 3, 8, 8)}).exit_code == 0
 
 
 @pytest.mark.parametrize("name", _names("malformed"))
@@ -62,7 +62,7 @@ def test_a_malformed_model_is_answered(name: str, corpus: Path, tmp_path: Path) 
     out = tmp_path / "out.onnx"
     refusal: onnx_act.ModelError | None = None
     try:
-        code = onnx_act.fuse(corpus / name, out).exit_code
+        code = onnx_act.fuse(corpus / name, out, fuse="contrib").exit_code
     except onnx_act.ModelError as error:
         refusal, code = error, error.exit_code
     if refusal is not None:
@@ -88,7 +88,7 @@ def test_no_activation_is_lost_or_changed_by_fusing(
 ) -> None:
     """What the fused model is found to hold is what the original holds."""
     out = tmp_path / "out.onnx"
-    report = onnx_act.fuse(corpus / name, out, validate=False)
+    report = onnx_act.fuse(corpus / name, out, fuse="contrib", validate=False)
     (entry,) = report.to_dict()["models"]
     if any(c["rule"].startswith("remove_") for c in entry["changes"]):
         pytest.skip("redundant activations were removed on purpose")
