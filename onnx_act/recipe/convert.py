@@ -20,6 +20,7 @@ from onnx_act.graph.statistics import count_nodes
 from onnx_act.graph.store import StagedModel, check_target, stage_model
 from onnx_act.recipe.evidence import Evidence, gather_evidence
 from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoing
+from onnx_act.recipe.reference import RaisedModel, stage_raised, stage_reference
 from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
@@ -61,6 +62,7 @@ class _Work:
         shown: what the report says of those that are not routine.
         nodes: how many nodes the original has.
         swapped: the model with swaps and nothing else, staged, when there were any.
+        raised: the model at its new opset and nothing else, when that is judged.
         plan: what was done and refused so far.
         notes: what a reader should know of the original.
     """
@@ -71,6 +73,7 @@ class _Work:
     nodes: int
     plan: Plan
     swapped: Path | None = None
+    raised: RaisedModel | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -105,7 +108,7 @@ def convert_model(
             check_target(path, target)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
-        work = _start(source if path.parent == folder else path, request)
+        work = _start(source if path.parent == folder else path, path, folder, request, stack)
         progress("planning")
         _rewrite(work, path, folder, request, stack)
         entry = _entry(str(path) if isinstance(source, str | os.PathLike) else _NAMELESS, work)
@@ -130,16 +133,25 @@ def _as_file(source: ModelSource, folder: Path) -> Path:
     return folder / "model.onnx"
 
 
-def _start(source: ModelSource, request: ConversionRequest) -> _Work:
+def _start(
+    source: ModelSource, path: Path, folder: Path, request: ConversionRequest, stack: ExitStack
+) -> _Work:
     model = load_model(source)
+    before = model.content.opset_imports.get("", 0)
     if request.opset is not None:
         model = raise_opset(model, request.opset)
+    is_raised = model.content.opset_imports.get("", 0) != before
     sites = find_sites(model, routine=True)
     _check_covered(request, sites)
     shown = tuple(_SiteBefore(s.to_dict()) for s in sites if not s.routine)
     names = [short_name(p) for p in request.providers]
     notes = () if request.undo else fused_for_others(model, names)
-    return _Work(model, sites, shown, count_nodes(model), Plan(), notes=notes)
+    work = _Work(model, sites, shown, count_nodes(model), Plan(), notes=notes)
+    if is_raised and request.validate and not request.dry_run:
+        # What follows edits the model: a swap is judged against the raised model, which nothing
+        # else would compare with the original.
+        work.raised = stage_raised(model, before, path, folder, stack)
+    return work
 
 
 def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
@@ -184,22 +196,11 @@ def _rewrite(
     if request.fuse is not FuseMode.NONE:
         if swapped and request.validate and not request.dry_run:
             # Fusing is judged against this: swapped, and otherwise untouched.
-            beside = folder if path.parent == folder else path.parent
-            work.swapped = _stage_beside(work.model, beside, folder, stack)
+            work.swapped = stage_reference(work.model, path, folder, "swapped.onnx", stack)
         rules = fusing_rules(request.fuse, request.max_growth)
         fused = run_rules(rules, work.model, targets, None if swapped else work.before)
         note_fusion(work.model, fused, [short_name(p) for p in request.providers])
         work.plan += fused
-
-
-def _stage_beside(model: OnnxModel, beside: Path, folder: Path, stack: ExitStack) -> Path:
-    """A temporary copy that shares external weights where the folder can be written."""
-    try:
-        staged = stage_model(model, beside / "swapped.onnx")
-    except UsageError:
-        staged = stage_model(model, folder / "swapped.onnx")
-    stack.enter_context(staged)
-    return staged.path
 
 
 def _entry(path: str, work: _Work) -> ModelEntry:
@@ -254,8 +255,9 @@ def _judge_and_write(
 ) -> ModelEntry:
     evidence = gather_evidence(
         original=path,
-        reference=work.swapped or (staged.path if _only_swapped(work.plan) else path),
+        reference=_reference(work, path, staged),
         candidate=staged.path,
+        raised=work.raised,
         work=work.model,
         plan=work.plan,
         request=request,
@@ -280,8 +282,12 @@ def _judge_and_write(
     return replace(entry, output=str(target))
 
 
-def _only_swapped(plan: Plan) -> bool:
-    return bool(plan.changes) and all(c.rule == "swap_activation" for c in plan.changes)
+def _reference(work: _Work, path: Path, staged: StagedModel) -> Path:
+    """What the result must equal: itself where swaps are all that was done to it."""
+    changes = work.plan.changes
+    if changes and all(c.rule == "swap_activation" for c in changes):
+        return staged.path
+    return work.swapped or path
 
 
 def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onnx_act.evidence.verdict import Equivalence
     from onnx_act.graph.model import OnnxModel
+    from onnx_act.recipe.reference import RaisedModel
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.rewrite.engine import Plan
     from onnx_act.rewrite.rule import WrittenActivation
@@ -41,7 +42,7 @@ class Evidence:
         equivalence: the result against the model it must equal.
         drift: the result against the original, when something was swapped.
         latency: the result against the original, per provider.
-        notes: what could not be found out, and why.
+        notes: what a reader should know of it, such as what could not be found out, and why.
         problem: why the result must not be used, "" when nothing speaks against it.
         exit_code: for that problem.
     """
@@ -65,6 +66,7 @@ def gather_evidence(
     original: Path,
     reference: Path,
     candidate: Path,
+    raised: RaisedModel | None,
     work: OnnxModel,
     plan: Plan,
     request: ConversionRequest,
@@ -74,8 +76,10 @@ def gather_evidence(
 
     Args:
         original: the input.
-        reference: what the result must equal: the input, or the input with its swaps.
+        reference: what the result must equal: the input, or the input with its swaps, which is
+            the candidate itself when nothing else was done.
         candidate: the staged result.
+        raised: the input at a higher opset, when it was raised.
         work: the result in memory.
         plan: what was done.
         request: what to find out.
@@ -83,7 +87,7 @@ def gather_evidence(
     """
     evidence = Evidence()
     if request.validate:
-        _validate(evidence, original, reference, candidate, work, plan, request, progress)
+        _validate(evidence, original, reference, candidate, raised, work, plan, request, progress)
     if request.bench and not evidence.problem:
         _measure(evidence, original, candidate, request, progress)
     return evidence
@@ -94,6 +98,7 @@ def _validate(
     original: Path,
     reference: Path,
     candidate: Path,
+    raised: RaisedModel | None,
     work: OnnxModel,
     plan: Plan,
     request: ConversionRequest,
@@ -101,6 +106,9 @@ def _validate(
 ) -> None:
     swapped = any(c.rule == "swap_activation" for c in plan.changes)
     try:
+        if raised is not None:
+            progress("judging the raised opset")
+            _judge_raise(evidence, original, raised, request)
         if swapped:
             progress("checking new activations")
             evidence.checks = run_isolated(
@@ -143,6 +151,27 @@ def _validate(
             )
     except EvidenceError as error:
         evidence.fail(f"it could not be validated: {error}")
+
+
+def _judge_raise(
+    evidence: Evidence, original: Path, raised: RaisedModel, request: ConversionRequest
+) -> None:
+    judged = run_isolated(
+        judge_equivalence,
+        original,
+        raised.path,
+        providers=request.providers,
+        request=request.feeds,
+        threads=request.threads,
+        depth=raised.depth,
+        coarsest_dtype=raised.coarsest,
+        timeout_s=request.timeout_s,
+    )
+    if judged.passed:
+        step = f"from {raised.before} to {raised.after}"
+        evidence.notes.append(f"raising the opset {step} was found equivalent")
+    else:
+        evidence.fail(f"raising the opset changed the model: {judged.reason}")
 
 
 def _measure(
