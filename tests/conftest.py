@@ -1,12 +1,16 @@
-"""Shared by all tests: the model corpus, and Hypothesis without surprises."""
+"""Shared by all tests: the model corpus, a cache of their own, Hypothesis without surprises."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
@@ -25,6 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_report_header() -> str:
     return f"corpus: {_CORPUS or 'ABSENT - tests marked corpus are skipped'}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _answers_of_these_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No answer of an earlier run is believed, and none is left behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ONNX_ACT_CACHE_DIR", str(tmp_path_factory.mktemp("answers")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,27 +1,157 @@
-"""What the named providers can run, found by asking them."""
+"""What the named providers can run, how well, and what they do by themselves: found by asking."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import math
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from onnx_act.runtime.probe import can_run
+from onnx_act.errors import OnnxActError, UsageError
+from onnx_act.graph.store import stage_model
+from onnx_act.graph.tags import tagged, weights_folder
+from onnx_act.recipe.loaded import LoadedEverywhere, LoadedNodes
+from onnx_act.runtime import miscomputation, probe, speed
+from onnx_act.runtime.cache import Question, keep, recall
+from onnx_act.runtime.load import LoadedNode, optimized_nodes
+from onnx_act.runtime.session import CPU, OptimizationLevel
 from onnx_act.runtime.target import short_name
+
+if TYPE_CHECKING:
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.store import StagedModel
+
+_LEVEL = OptimizationLevel.ALL.value
+_Traces = dict[tuple[str, str], tuple[LoadedNode, ...] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderTargets:
-    """The providers that a result must run on, together.
+    """The providers that a result must run on, together: the weakest of them decides.
+
+    Something can run when every one of them runs it by itself, is right when every one computes
+    it rightly, is as many times as fast as on the one that gains least, and is fused at load when
+    every one does so. What a provider answered is kept on disk (see `onnx_act.runtime.cache`),
+    with one exception: what failed anywhere but on the CPU may be a passing trouble of a device,
+    and is asked again the next time.
 
     Attributes:
         providers: their full names.
     """
 
     providers: tuple[str, ...]
+    _traces: _Traces = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
         """Why some provider cannot run this tiny model; None when every one does."""
         for provider in self.providers:
-            capability = can_run(model, provider, may_crash=may_crash)
-            if not capability.ok:
-                return f"{short_name(provider)}: {capability.reason}"
+            reason = _reason_against(model, provider, may_crash=may_crash)
+            if reason:
+                return f"{short_name(provider)}: {reason}"
         return None
+
+    def miscomputation(self, model: bytes) -> str | None:
+        """How some provider's optimiser changes what this tiny model computes; None when none."""
+        for provider in self.providers:
+            reason = _miscomputation(model, provider)
+            if reason:
+                return f"{short_name(provider)}: {reason}"
+        return None
+
+    def speedup(self, old: bytes, new: bytes) -> float:
+        """How many times as fast as `old` is `new` on the provider that gains least by it.
+
+        Returns:
+            0.0 where one of them does not run, as nothing is known to be gained then.
+        """
+        return min((_speedup(old, new, provider) for provider in self.providers), default=0.0)
+
+    def at_load(self, model: OnnxModel) -> LoadedEverywhere:
+        """What each provider makes of a whole model when it loads it.
+
+        Loads the model once per provider, in a process of its own. A model, or a provider, with
+        which that cannot be done gives a graph of which nothing is known.
+        """
+        with ExitStack() as stack:
+            tags = stack.enter_context(tagged(model))
+            try:
+                staged = _stage(model, stack)
+                digest = hashlib.sha256(staged.path.read_bytes()).hexdigest()
+            except (OnnxActError, OSError):
+                return LoadedEverywhere(tags.numbers, (None,) * len(self.providers))
+            traces = [self._trace(staged.path, digest, provider) for provider in self.providers]
+        known = tuple(None if t is None else LoadedNodes(t, tags) for t in traces)
+        return LoadedEverywhere(tags.numbers, known)
+
+    def _trace(self, path: Path, digest: str, provider: str) -> tuple[LoadedNode, ...] | None:
+        """The loaded nodes, remembered for the model that was asked about last."""
+        for stale in [key for key in self._traces if key[0] != digest]:
+            del self._traces[stale]
+        key = (digest, provider)
+        if key not in self._traces:
+            try:
+                self._traces[key] = optimized_nodes(path, provider)
+            except OnnxActError:
+                self._traces[key] = None
+        return self._traces[key]
+
+
+def _stage(model: OnnxModel, stack: ExitStack) -> StagedModel:
+    """A temporary file, in the folder of its external weights where those can be shared so."""
+    beside = weights_folder(model)
+    if beside is not None:
+        try:
+            return stack.enter_context(stage_model(model, beside / "onnx-act-loaded.onnx"))
+        except UsageError:
+            pass  # the folder cannot be written: the weights are copied
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnx-act-")))
+    return stack.enter_context(stage_model(model, folder / "loaded.onnx"))
+
+
+def _reason_against(model: bytes, provider: str, *, may_crash: bool) -> str:
+    """Why one provider cannot run it; "" when it does."""
+    question = Question("capability", provider, (model,), (_LEVEL,))
+    kept = _kept_reason(question)
+    if kept is not None:
+        return kept
+    found = probe.can_run(model, provider, may_crash=may_crash)
+    # A process that came to grief may have done so for want of memory or time.
+    if found.ok or (provider == CPU and not may_crash):
+        keep(question, {"reason": found.reason})
+    return found.reason
+
+
+def _miscomputation(model: bytes, provider: str) -> str:
+    """How one provider's optimiser changes the result; "" when it does not."""
+    question = Question("miscomputation", provider, (model,), (_LEVEL,))
+    kept = _kept_reason(question)
+    if kept is not None:
+        return kept
+    try:
+        reason = miscomputation.miscomputation(model, provider) or ""
+    except OnnxActError as error:
+        return str(error)
+    if not reason or provider == CPU:
+        keep(question, {"reason": reason})
+    return reason
+
+
+def _kept_reason(question: Question) -> str | None:
+    reason = (recall(question) or {}).get("reason")
+    return reason if isinstance(reason, str) else None
+
+
+def _speedup(old: bytes, new: bytes, provider: str) -> float:
+    question = Question("speedup", provider, (old, new), (_LEVEL, f"{speed.THREADS} threads"))
+    kept = (recall(question) or {}).get("ratio")
+    if isinstance(kept, float) and math.isfinite(kept) and kept > 0.0:
+        return kept
+    try:
+        ratio = speed.speedup(old, new, provider)
+    except OnnxActError:
+        return 0.0
+    keep(question, {"ratio": ratio})
+    return ratio

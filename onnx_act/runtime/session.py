@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
 
+WEIGHTS = "weights"
+"""The file with the weights of an optimised model (see `SessionSettings.optimized_to`)."""
+
 # Only fatal messages: what goes wrong is raised, and a report on stdout or a progress line on
 # stderr must not be cut by the runtime's own log.
 _FATAL = 4
@@ -72,6 +75,8 @@ class SessionSettings:
         provider_options: (key, value) pairs for the provider.
         cpu_may_help: Whether nodes that the provider does not take may run on the CPU; when
             not, opening such a model fails.
+        optimized_to: A file for what the optimiser made of the model, its weights in a file
+            beside it that is called `WEIGHTS`.
     """
 
     provider: str = CPU
@@ -80,6 +85,7 @@ class SessionSettings:
     deterministic: bool = False
     provider_options: tuple[tuple[str, str], ...] = ()
     cpu_may_help: bool = True
+    optimized_to: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +255,12 @@ def runtime_version() -> str:
     return str(onnxruntime.__version__)
 
 
+def runtime_build() -> str:
+    """How the installed ONNX Runtime was built, in its own words; "" where it does not say."""
+    tell = getattr(onnxruntime, "get_build_info", None)
+    return "" if tell is None else str(tell())
+
+
 def readable(error: BaseException) -> str:
     """A runtime error in one line: its status, then its reason, without source positions."""
     text = " ".join(str(error).split())
@@ -268,6 +280,12 @@ def _session_options(settings: SessionSettings) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if settings.provider != CPU and not settings.cpu_may_help:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if settings.optimized_to is not None:
+        options.optimized_model_filepath = str(settings.optimized_to)
+        # Also what keeps a model of more than 2 GB out of a single message, which cannot hold it.
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", WEIGHTS
+        )
     return options
 
 
