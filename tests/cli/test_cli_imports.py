@@ -25,6 +25,9 @@ def _loaded_by(statement: str) -> set[str]:
         ["--version"],
         ["convert", "--help"],
         ["inspect", "--help"],
+        ["swap", "--help"],
+        ["fuse", "--help"],
+        ["validate", "--help"],
         ["bench", "--help"],
         ["doctor", "--help"],
         ["catalog", "--help"],
@@ -40,6 +43,15 @@ def test_a_wrong_command_loads_no_numeric_library() -> None:
     loaded = _loaded_by(
         "import contextlib, io; from onnx_act.cli.app import run\n"
         "with contextlib.redirect_stderr(io.StringIO()): assert run(['covnert']) == 2"
+    )
+    assert not loaded & _HEAVY
+
+
+def test_a_wrong_mode_loads_no_numeric_library() -> None:
+    arguments = ["fuse", "a.onnx", "b.onnx", "--fuse=portible"]
+    loaded = _loaded_by(
+        "import contextlib, io; from onnx_act.cli.app import run\n"
+        f"with contextlib.redirect_stderr(io.StringIO()): assert run({arguments!r}) == 2"
     )
     assert not loaded & _HEAVY
 

@@ -70,6 +70,30 @@ def test_where(model: Path) -> None:
     assert len(_planned(model, swap={"relu": "elu"}, where="not index:0")) == 3
 
 
+def test_how_far_to_fuse(model: Path) -> None:
+    folds = {"fold_batch_normalization"}
+    assert {rule for rule, _, _ in _planned(model, fuse="portable")} == folds
+    assert {rule for rule, _, _ in _planned(model, fuse="contrib")} > folds
+    assert {rule for rule, _, _ in _planned(model, fuse="auto")} >= folds
+    assert _planned(model, fuse="none") == _planned(model, fuse=False) == _planned(model) == []
+
+
+def test_fused_and_undone(model: Path, tmp_path: Path) -> None:
+    fused, plain = tmp_path / "fused.onnx", tmp_path / "plain.onnx"
+    assert onnx_act.fuse(model, fused, fuse="contrib").exit_code == 0
+    assert {n.domain for n in onnx.load(fused).graph.node} == {"", "com.microsoft"}
+    report = onnx_act.fuse(fused, plain, undo=True)
+    assert (report.command, report.exit_code) == ("fuse", 0)
+    assert {n.domain for n in onnx.load(plain).graph.node} == {""}
+    assert onnx_act.validate(model, plain).exit_code == 0
+
+
+def test_fusing_and_undoing_do_not_go_together(model: Path) -> None:
+    for wrong in ({"undo": True, "fuse": "auto"}, {"undo": True, "fuse": True}, {"fuse": False}):
+        with pytest.raises(onnx_act.UsageError):
+            onnx_act.fuse(model, None, **wrong)
+
+
 def test_an_opset_is_raised_only_on_request(model: Path, tmp_path: Path) -> None:
     kept, raised = tmp_path / "kept.onnx", tmp_path / "raised.onnx"
     onnx_act.swap(model, kept, {"relu": "gelu"})
@@ -94,6 +118,10 @@ def test_an_opset_is_raised_only_on_request(model: Path, tmp_path: Path) -> None
         ({"swap": {"relu": "elu"}, "where": "after:Gemm"}, "NoSiteMatchedError", "none of the 4"),
         ({"fuse": True, "where": "after:Conv"}, "UsageError", "needs swap"),
         ({"fuse": True, "providers": ["cudda"]}, "UnknownNameError", "cuda"),
+        ({"fuse": "portible"}, "UnknownNameError", "did you mean portable"),
+        ({"fuse": "portable", "undo": True}, "UsageError", "neither fuse nor swap"),
+        ({"swap": {"relu": "elu"}, "undo": True}, "UsageError", "neither fuse nor swap"),
+        ({"fuse": "portable", "max_growth": 0.5}, "UsageError", "at least 1"),
         ({"fuse": True, "opset": 3}, "UsageError", "only raised"),
         ({"fuse": True, "shapes": {"picture": (1, 1, 8, 8)}}, "UsageError", "'picture'"),
         ({"fuse": True, "data": "nowhere.npz"}, "UsageError", "nowhere.npz"),
