@@ -9,10 +9,10 @@ from rich.table import Table
 
 from onnx_act.report.summary import (
     change_lines,
+    check_rows,
     compare_kinds,
     drift_rows,
     equivalence_rows,
-    figure,
     headline,
     latency_rows,
     left_lines,
@@ -152,18 +152,7 @@ def _say_more(console: Console, count: int, what: str) -> None:
 
 
 def _checks(console: Console, checks: list[dict[str, Any]]) -> None:
-    names = ("count", "new activation", "on", "verdict", "max abs", "allowed there")
-    rows = [
-        (
-            str(c["count"]),
-            c["written"],
-            c["provider"],
-            "passed" if c["passed"] else "FAILED",
-            figure(c["max_abs"]),
-            figure(c["allowed"]),
-        )
-        for c in checks
-    ]
+    names, rows = check_rows(checks)
     console.print(_table("new activations against their float64 reference", names, rows))
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_act.report.summary import (
     change_lines,
+    check_rows,
     drift_rows,
     equivalence_rows,
-    figure,
     headline,
     latency_rows,
     left_lines,
@@ -65,17 +65,7 @@ def _entry(entry: ModelEntry) -> list[str]:
 def _evidence(data: dict[str, Any]) -> list[str]:
     parts: list[str] = []
     if data.get("checks"):
-        rows = [
-            (
-                c["written"],
-                c["provider"],
-                "passed" if c["passed"] else "FAILED",
-                figure(c["max_abs"]),
-                figure(c["allowed"]),
-            )
-            for c in data["checks"]
-        ]
-        names: tuple[str, ...] = ("new activation", "on", "verdict", "max abs", "allowed there")
+        names, rows = check_rows(data["checks"])
         parts.extend(_section("New activations against their reference", names, rows))
     if "equivalence" in data:
         names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")

@@ -120,6 +120,27 @@ def _is_left(refusal: dict[str, Any]) -> bool:
     return bool(refusal.get("left_to_runtime", False))
 
 
+def check_rows(checks: Sequence[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Column names and rows of the checks of new activations."""
+    names: tuple[str, ...]
+    names = ("count", "new activation", "on", "verdict", "max abs", "allowed there")
+    rows: list[tuple[str, ...]] = [
+        (
+            str(c["count"]),
+            c["written"],
+            c["provider"],
+            "passed" if c["passed"] else "FAILED",
+            figure(c["max_abs"]),
+            figure(c["allowed"]),
+        )
+        for c in checks
+    ]
+    if not any(c["differs_at"] for c in checks):
+        return names, rows
+    differ = [", ".join(c["differs_at"]) or "-" for c in checks]
+    return (*names, "differs at"), [(*r, d) for r, d in zip(rows, differ, strict=True)]
+
+
 def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
     """provider, output, verdict, max abs, allowed share, noise floor, per output."""
     rows: list[tuple[str, ...]] = []

@@ -63,8 +63,10 @@ CHECK = Given(
         "max_abs": 1e-7,
         "allowed": 1e-6,
         "count": 4,
+        "differs_at": [],
     }
 )
+DIFFERENT_CHECK = Given({**CHECK.data, "written": "elu (Elu)", "differs_at": ["nan", "-inf"]})
 
 
 def output(name: str, *, passed: bool = True, max_abs: float | None = 1e-6) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 from sample_reports import (
+    CHECK,
+    DIFFERENT_CHECK,
     DONE,
     DRY,
     ENTRIES,
@@ -121,6 +123,18 @@ def test_two_providers_that_fail_each_tell_why() -> None:
     said = _shown(replace(FORCED, equivalence=both))
     assert "cpu: does not run at all" in said
     assert "cuda: no memory" in said
+
+
+def test_where_new_activations_differ_is_shown_where_they_do() -> None:
+    assert "differs at" not in _shown(DONE)
+    said = _shown(replace(DONE, checks=(CHECK, DIFFERENT_CHECK)))
+    head, alike, different = (
+        next(line for line in said.splitlines() if part in line)
+        for part in ("new activation ", "elu(alpha=0.5) (Elu)", "elu (Elu)")
+    )
+    assert head.split()[-2:] == ["differs", "at"]
+    assert alike.split()[-1] == "-"
+    assert different.split()[-2:] == ["nan,", "-inf"]
 
 
 def test_several_models_side_by_side() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from sample_reports import ENTRIES, EVERYTHING, FAILED, Given
+from sample_reports import CHECK, DIFFERENT_CHECK, DONE, ENTRIES, EVERYTHING, FAILED, Given
 
 from onnx_act.report.document import ModelEntry, Report
 from onnx_act.report.markdown import render_markdown
@@ -71,6 +72,15 @@ def test_what_it_says() -> None:
         "onnxruntime 1.",
     ):
         assert part in text, part
+
+
+def test_where_new_activations_differ_is_shown_where_they_do() -> None:
+    assert "differs at" not in render_markdown(Report("convert", (DONE,)))
+    entry = replace(DONE, checks=(CHECK, DIFFERENT_CHECK))
+    lines = render_markdown(Report("convert", (entry,))).splitlines()
+    assert any(line.endswith("| differs at |") for line in lines)
+    assert any(line.endswith("| - |") and "elu(alpha=0.5)" in line for line in lines)
+    assert any(line.endswith("| nan, -inf |") and "elu (Elu)" in line for line in lines)
 
 
 def test_two_providers_that_fail_each_tell_why() -> None:
