@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import Scope
     from onnx_act.graph.sites import Site
 
-# Enough channels for the blocked layouts that optimisers convert convolutions to, and a side that
-# no block divides.
+# Enough channels in a group for the blocked layouts that optimisers convert convolutions to, and a
+# side that no block divides.
 _CHANNELS: Final = 16
 _SIDE: Final = 6
 
@@ -66,23 +66,23 @@ def residual_probe(
     dtype = site.dtype
     assert dtype is not None
     stated = node.attributes.get("group")
-    groups = 1 if stated is None else stated.as_int()
-    if groups > 1:
-        groups = _CHANNELS if weight[1] == 1 else 2
+    channels, inner = _CHANNELS, _CHANNELS
+    if stated is not None and stated.as_int() > 1:
+        channels, inner = (_CHANNELS, 1) if weight[1] == 1 else (2 * _CHANNELS, _CHANNELS)
     spatial = len(weight) - 2
     scope = _with_contrib(site)
     numbers = count()
     emitter = NodeEmitter(dtype, scope.opset(), lambda name: f"{name}_{next(numbers)}", "probe")
     rng = np.random.default_rng(0)
-    kernel = (_CHANNELS, _CHANNELS // groups, *(3,) * spatial)
+    kernel = (channels, inner, *(3,) * spatial)
     drawn = rng.standard_normal(kernel) / math.sqrt(math.prod(kernel[1:]))
-    weights = [emitter.constant(v) for v in (drawn, rng.standard_normal(_CHANNELS))]
+    weights = [emitter.constant(v) for v in (drawn, rng.standard_normal(channels))]
     settings = [
         ir.AttrInt64s("kernel_shape", [3] * spatial),
         ir.AttrInt64s("pads", [1] * (2 * spatial)),
-        ir.AttrInt64("group", groups),
+        ir.AttrInt64("group", channels // inner),
     ]
-    image = (1, _CHANNELS, *(_SIDE,) * spatial)
+    image = (1, channels, *(_SIDE,) * spatial)
     x, first, second, third, y = (
         _typed(name, dtype, image) for name in ("x", "first", "second", "third", "y")
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,11 +18,8 @@ from onnx_act.graph.model import load_model
 from onnx_act.rewrite.fuse_conv_residual import FuseConvResidual
 from onnx_act.rewrite.fused_operators import fused_attributes
 from onnx_act.rewrite.fused_probes import residual_probe
-from onnx_act.runtime.feeds import make_feeds
+from onnx_act.runtime.miscomputation import miscomputation
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings, open_session
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ACTIVATIONS: dict[str, dict[str, Any]] = {
     "Relu": {},
@@ -163,14 +160,5 @@ def test_the_question_is_of_the_conv_s_kind(
     assert stated["group"] == groups
     assert stated["activation_params"] == pytest.approx([0.01])
     assert len(stated["kernel_shape"]) == weight.count(",") - 1
-    assert _spread(model) < 1e-5
-
-
-def _spread(model: onnx.ModelProto) -> float:
-    """How far apart the optimisation levels are on a model."""
-    results: list[Sequence[Any]] = []
-    for level in OptimizationLevel:
-        settings = SessionSettings(level=level, threads=1)
-        session = open_session(model.SerializeToString(), settings)
-        results.append(session.run(make_feeds(session.inputs, count=1)[0]))
-    return max(float(np.max(np.abs(a - results[0][0]))) for (a,) in results)
+    # The runtime that is installed gets it right, and so may be given it.
+    assert miscomputation(model.SerializeToString()) is None
