@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_act.errors import EvidenceError
-from onnx_act.evidence.compare import as_float64
+from onnx_act.evidence.compare import as_float64, is_float
 from onnx_act.evidence.noise import NoiseFloor, OutputNoise, jittered, root_mean_square
 from onnx_act.evidence.precision import precision_of
+from onnx_act.graph.model import load_model
+from onnx_act.graph.statistics import float_weights
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
 from onnx_act.runtime.session import CUDA, OptimizationLevel, SessionSettings, open_session
 from onnx_act.runtime.target import short_name
@@ -29,6 +31,8 @@ _JITTERS = 2
 # A reference that is further off than one part in 128 between providers is not noisy, it is
 # computed differently; counting that as noise would let anything pass.
 _GROSS = 2.0**-7
+# Weights are moved in memory: as many bytes of them as that.
+_MOST_WEIGHTS = 1 << 28
 
 
 @dataclass(slots=True)
@@ -109,7 +113,8 @@ def measure_baseline(
     """Run the reference in every condition that should not matter.
 
     The baseline is its output without optimisation. Around it: the same again, inputs moved by
-    a rounding error, every optimisation level, and one thread instead of the default. An output
+    a rounding error (weights, where no input is a float), every optimisation level, and one thread
+    instead of the default. An output
     that moved in jumps is shaken harder on every feed, for where they fall is chance.
 
     Args:
@@ -126,6 +131,8 @@ def measure_baseline(
     except EvidenceError as error:
         where = short_name(settings.provider)
         raise EvidenceError(f"the reference does not run on {where}: {error}") from error
+    if not any(is_float(array) for feed in baseline.feeds.feeds for array in feed.values()):
+        _add_weight_jitter(baseline, reference, settings)
     conditions = [replace(settings, level=level) for level in LEVELS[1:]]
     if settings.threads != 1:
         conditions.append(replace(settings, level=OptimizationLevel.ALL, threads=1))
@@ -198,6 +205,19 @@ def _add_jitter(
             if moved is None:
                 return
             for name, result in zip(outputs, session.run(moved, outputs), strict=True):
+                noises[name].add(result)
+
+
+def _add_weight_jitter(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:
+    """Move the weights of a model whose inputs cannot be moved: tokens have no rounding error."""
+    weights = float_weights(load_model(reference), _MOST_WEIGHTS)
+    if not weights:
+        return
+    for repetition in range(_JITTERS):
+        moved = jittered(weights, np.random.default_rng(repetition))
+        session = open_session(reference, settings, moved)
+        for noises, results in zip(baseline.noises, run_all(session, baseline.feeds), strict=True):
+            for name, result in results.items():
                 noises[name].add(result)
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import onnx_ir as ir
 
 from onnx_act.graph.types import dtype_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from onnx_act.graph.model import OnnxModel
+
+# Those that numpy knows by itself.
+_MOVABLE: Final = frozenset({ir.DataType.FLOAT, ir.DataType.DOUBLE, ir.DataType.FLOAT16})
 
 
 def count_nodes(model: OnnxModel) -> int:
@@ -40,3 +46,22 @@ def coarsest_float(model: OnnxModel) -> str | None:
     }
     seen = {dtype_of(v) for s in model.scopes() for n in s.graph for v in n.outputs}
     return next((names[d] for d in order if d in seen), None)
+
+
+def float_weights(model: OnnxModel, most_bytes: int) -> dict[str, npt.NDArray[np.generic]]:
+    """The initializers of the main graph that hold several floats, by name.
+
+    Args:
+        model: the model; external weights are mapped, not read.
+        most_bytes: those that come first are taken, as many as fit.
+    """
+    found: dict[str, npt.NDArray[np.generic]] = {}
+    for name, value in model.content.graph.initializers.items():
+        tensor = value.const_value
+        if tensor is None or tensor.dtype not in _MOVABLE or not tensor.shape.dims:
+            continue
+        most_bytes -= tensor.nbytes
+        if most_bytes < 0:
+            break
+        found[name] = tensor.numpy()
+    return found

@@ -114,8 +114,10 @@ class Session:
         native: onnxruntime.InferenceSession,
         settings: SessionSettings,
         creation_s: float,
+        kept: object = None,
     ) -> None:
         self._native = native
+        self._kept = kept
         self.settings = settings
         self.creation_s = creation_s
         self.inputs = tuple(
@@ -209,12 +211,18 @@ class Session:
         return values
 
 
-def open_session(model: Path | bytes, settings: SessionSettings | None = None) -> Session:
+def open_session(
+    model: Path | bytes,
+    settings: SessionSettings | None = None,
+    weights: Mapping[str, Array] | None = None,
+) -> Session:
     """Open a model with ONNX Runtime.
 
     Args:
         model: A file (external data is found beside it), or a serialised model.
         settings: How to open it; the runtime's defaults on the CPU when left out.
+        weights: Numbers to take in the place of initializers, by name, of the same type and shape;
+            not scalars, which the runtime does not take so.
 
     Raises:
         EvidenceError: The runtime cannot open the model; the message is the runtime's reason in
@@ -230,11 +238,19 @@ def open_session(model: Path | bytes, settings: SessionSettings | None = None) -
     providers: list[Any] = [(settings.provider, dict(settings.provider_options))]
     if settings.provider != CPU and settings.cpu_may_help:
         providers.append((CPU, {}))
+    options = _session_options(settings)
+    # The runtime refers to them for as long as the session lives.
+    given = {
+        name: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array))
+        for name, array in (weights or {}).items()
+    }
+    for name, value in given.items():
+        options.add_initializer(name, value)
     started = time.perf_counter()
     try:
         native = onnxruntime.InferenceSession(
             model if isinstance(model, bytes) else str(model),
-            _session_options(settings),
+            options,
             providers=providers,
             # The runtime's own fall-back prints to stdout and hides the failure.
             enable_fallback=0,
@@ -247,7 +263,7 @@ def open_session(model: Path | bytes, settings: SessionSettings | None = None) -
             f"ONNX Runtime fell back from {settings.provider} to "
             f"{', '.join(native.get_providers())}"
         )
-    return Session(native, settings, elapsed)
+    return Session(native, settings, elapsed, given)
 
 
 def runtime_version() -> str:
