@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from onnx_act.graph.edit import Editor
+    from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
     from onnx_act.rewrite.rule import Proposal, Subject
 
+_DECLARED: Final = "onnx_act.calls_are_declared"
 _WRITTEN_IN_PLACE: Final = frozenset({Spelling.OPERATOR, Spelling.CONTRIB, Spelling.EXPRESSION})
 
 
@@ -170,18 +172,40 @@ def put_in_place(
     provenance = provenance_of(rule, site, site.activation, site.parameters)
     provenance["nodes"] = ", ".join(n.name or n.op_type for n in region)
     editor.replace(region, region[-1].outputs[0], nodes, nodes[-1].outputs[0], provenance)
-    declare_results(nodes, site)
+    declare_results(nodes, site, editor)
 
 
-def declare_results(nodes: Iterable[ir.Node], site: Site) -> None:
+def declare_results(nodes: Iterable[ir.Node], site: Site, editor: Editor) -> None:
     """Write down the types that shape inference, which knows no contrib operators, will not find.
 
-    In a function a type is known of one call only, and another may bring another shape.
+    In a function a type is known of one call only, and another may bring another shape: there it
+    is the results of the calls that are written down.
     """
-    if not site.scope.is_function_body():
-        for node in nodes:
-            for value in node.outputs:
-                declare_type(value)
+    function = site.scope.function
+    found = nodes if function is None else _calls_through(function, editor.model)
+    for node in found:
+        for value in node.outputs:
+            declare_type(value)
+
+
+def _calls_through(function: ir.Function, model: OnnxModel) -> Iterator[ir.Node]:
+    """Every call outside of functions that ends in this one, the first time that it is asked."""
+    if function.meta.get(_DECLARED):
+        return
+    function.meta[_DECLARED] = True
+    ends = {function.identifier()}
+    functions = model.content.functions
+    known = 0
+    while known < len(ends):
+        known = len(ends)
+        ends.update(
+            key
+            for key, body in functions.items()
+            if key not in ends and any(n.op_identifier() in ends for n in body.all_nodes())
+        )
+    for scope in model.scopes():
+        if not scope.is_function_body():
+            yield from (n for n in scope.graph if n.op_identifier() in ends)
 
 
 def _reason_against(site: Site, before: ir.Node) -> str | None:

@@ -113,6 +113,6 @@ def _edit(site: Site, before: ir.Node) -> Callable[[Editor], None]:
         editor.remove(site.nodes)
         name, old.name = old.name, None
         result.name = name
-        declare_results([before], site)
+        declare_results([before], site, editor)
 
     return apply
