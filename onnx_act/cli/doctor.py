@@ -8,7 +8,7 @@ from onnx_act.cli.options import FormatOption, OutputFormat
 
 
 def doctor(output: FormatOption = OutputFormat.TEXT) -> None:
-    """Say which versions are installed, which providers really run, and what to install."""
+    """Say what is installed, which providers really run, what is cached, and what to install."""
     from onnx_act.report.doctor_page import doctor_document, render_doctor
 
     document = doctor_document()

@@ -44,13 +44,16 @@ def tagged(model: OnnxModel) -> Iterator[NodeTags]:
     nodes = [
         node for scope in model.scopes() if not scope.is_function_body() for node in scope.graph
     ]
-    # A value that carries a constant would rename that as well; such a node keeps its own name.
-    values = [[v for v in n.outputs if v.name and v.const_value is None] for n in nodes]
-    names = [(n.name, [v.name for v in made]) for n, made in zip(nodes, values, strict=True)]
+    # A value that carries a constant would rename that as well; such a value keeps its own.
+    values = [
+        [(place, v) for place, v in enumerate(n.outputs) if v.name and v.const_value is None]
+        for n in nodes
+    ]
+    names = [(n.name, [v.name for _, v in made]) for n, made in zip(nodes, values, strict=True)]
     try:
         for number, (node, made) in enumerate(zip(nodes, values, strict=True)):
             node.name = node_name(number)
-            for place, value in enumerate(made):
+            for place, value in made:
                 value.name = f"{node_name(number)}{place}"
         yield NodeTags(
             {node: number for number, node in enumerate(nodes)},
@@ -59,7 +62,7 @@ def tagged(model: OnnxModel) -> Iterator[NodeTags]:
     finally:
         for node, made, (name, value_names) in zip(nodes, values, names, strict=True):
             node.name = name
-            for value, value_name in zip(made, value_names, strict=True):
+            for (_, value), value_name in zip(made, value_names, strict=True):
                 value.name = value_name
 
 

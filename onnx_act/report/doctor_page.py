@@ -11,6 +11,7 @@ from rich.table import Table
 from onnx_act.errors import ProviderUnavailableError
 from onnx_act.evidence.machine import cpu_count, cpu_model
 from onnx_act.report.document import environment, package_version
+from onnx_act.runtime.cache import cache_folder, count_answers
 from onnx_act.runtime.target import (
     installed_distributions,
     provider_states,
@@ -37,6 +38,7 @@ def doctor_document() -> dict[str, Any]:
         "cpu": cpu_model(),
         "cores": cpu_count(),
         "threads": {k: os.environ[k] for k in _THREAD_VARIABLES if k in os.environ},
+        "cache": _cache(),
         "distributions": installed_distributions(),
         "providers": [
             {
@@ -52,6 +54,19 @@ def doctor_document() -> dict[str, Any]:
         "advice": _advice(problem),
         "models": [],
     }
+
+
+def _cache() -> dict[str, Any]:
+    folder = cache_folder()
+    return {"folder": None if folder is None else str(folder), "answers": count_answers()}
+
+
+def _cache_line(cache: dict[str, Any]) -> str:
+    if cache["folder"] is None:
+        return "answers of runtimes are not kept: there is no home folder; set ONNX_ACT_CACHE_DIR"
+    count = cache["answers"]
+    kept = "1 answer of a runtime is" if count == 1 else f"{count} answers of runtimes are"
+    return f"{kept} kept in {cache['folder']}; delete the folder to have them asked again"
 
 
 def _advice(problem: str | None) -> list[str]:
@@ -76,6 +91,7 @@ def render_doctor(console: Console, document: dict[str, Any]) -> None:
     console.print(f"  processor {escape(document['cpu'])}, {document['cores']} cores")
     for name, value in document["threads"].items():
         console.print(f"  {name}={value}")
+    console.print(f"  {escape(_cache_line(document['cache']))}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for column in ("provider", "runs", "why not"):
         table.add_column(column, overflow="fold")

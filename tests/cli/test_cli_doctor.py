@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from command_line import run_here
+
+from onnx_act.runtime.cache import Question, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +59,39 @@ def test_the_document(capsys: Capture) -> None:
     }
     assert {"cuda", "tensorrt", "openvino"} <= states.keys()
     assert all(p["runs"] or p["reason"] for p in document["providers"])
+
+
+def test_it_says_what_is_cached_and_how_to_empty_that(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "not [there] yet"
+    monkeypatch.setenv("ONNX_ACT_CACHE_DIR", str(folder))
+    for count, said in (
+        (0, "0 answers of runtimes are kept in"),
+        (1, "1 answer of a runtime is kept in"),
+        (2, "2 answers of runtimes are kept in"),
+    ):
+        if count:
+            keep(Question("test", "CPUExecutionProvider", (b"%d" % count,)), {})
+        line = f"{said} {folder}; delete the folder to have them asked again"
+        assert line in run_here(capsys, "doctor").out
+        document = run_here(capsys, "doctor", "--format", "json").document
+        assert document["cache"] == {"folder": str(folder), "answers": count}
+
+
+def test_without_a_home_it_says_how_to_get_a_cache(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ONNX_ACT_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def no_home() -> Path:
+        raise RuntimeError
+
+    monkeypatch.setattr(Path, "home", no_home)
+    assert "set ONNX_ACT_CACHE_DIR" in run_here(capsys, "doctor").out
+    cache = run_here(capsys, "doctor", "--format", "json").document["cache"]
+    assert cache == {"folder": None, "answers": 0}
 
 
 def test_it_says_how_to_get_cuda(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
