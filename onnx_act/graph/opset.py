@@ -36,9 +36,11 @@ def raise_opset(model: OnnxModel, opset: int) -> OnnxModel:
         # The converter raises bare RuntimeErrors of many texts.
         reason = str(error).strip().splitlines()[-1][:200]
         raise ModelUnsupportedError(f"the opset cannot be raised to {opset}: {reason}") from error
-    result = load_model(raised)
-    result.path = model.path
-    result.declared = model.declared
+    # Not checked once more: what the checker holds against a model with external weights that is
+    # in no folder yet is that it does not find them.
+    content = ir.from_proto(raised)
     if model.path is not None:
-        ir.external_data.set_base_dir(result.content.graph, model.path.resolve().parent)
+        ir.external_data.set_base_dir(content.graph, model.path.resolve().parent)
+    result = load_model(content)
+    result.path, result.declared = model.path, model.declared
     return result

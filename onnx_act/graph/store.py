@@ -263,3 +263,29 @@ def _write(path: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
+
+
+def weights_folder(model: OnnxModel) -> Path | None:
+    """The folder of a model's external weights; None when it has none."""
+    for scope in model.scopes():
+        for value in scope.graph.initializers.values():
+            if isinstance(value.const_value, ir.ExternalTensor):
+                return Path(value.const_value.base_dir)
+    return None
+
+
+def stage_temporarily(model: OnnxModel, folder: Path, name: str) -> StagedModel:
+    """Stage a model that is only to be run: beside its external weights, to share them.
+
+    Args:
+        model: what to stage.
+        folder: for it where no weight is external, or where their folder cannot be written; the
+            weights are copied then.
+        name: the end of its file name.
+    """
+    beside = weights_folder(model)
+    if beside is not None:
+        # The folder may be one that cannot be written.
+        with suppress(UsageError):
+            return stage_model(model, beside / name)
+    return stage_model(model, folder / name)

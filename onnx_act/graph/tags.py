@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import onnx_ir as ir
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -74,12 +71,3 @@ def node_name(number: int) -> str:
 def numbers_in(name: str) -> set[int]:
     """The numbers of the nodes that a name which a runtime made was made of."""
     return {int(number) for number in _TAG.findall(name)}
-
-
-def weights_folder(model: OnnxModel) -> Path | None:
-    """The folder of a model's external weights; None when it has none."""
-    for scope in model.scopes():
-        for value in scope.graph.initializers.values():
-            if isinstance(value.const_value, ir.ExternalTensor):
-                return Path(value.const_value.base_dir)
-    return None

@@ -17,10 +17,15 @@ from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import OnnxModel, load_model
 from onnx_act.graph.opset import raise_opset
 from onnx_act.graph.statistics import count_nodes
-from onnx_act.graph.store import StagedModel, check_target, stage_model
+from onnx_act.graph.store import (
+    StagedModel,
+    check_target,
+    stage_model,
+    stage_temporarily,
+)
 from onnx_act.recipe.evidence import Evidence, gather_evidence
 from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoing
-from onnx_act.recipe.reference import RaisedModel, stage_raised, stage_reference
+from onnx_act.recipe.reference import RaisedModel, stage_raised
 from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
@@ -108,9 +113,9 @@ def convert_model(
             check_target(path, target)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
-        work = _start(source if path.parent == folder else path, path, folder, request, stack)
+        work = _start(source if path.parent == folder else path, folder, request, stack)
         progress("planning")
-        _rewrite(work, path, folder, request, stack)
+        _rewrite(work, folder, request, stack)
         entry = _entry(str(path) if isinstance(source, str | os.PathLike) else _NAMELESS, work)
         if not work.plan.changes:
             entry = _nothing_done(entry, request)
@@ -134,7 +139,7 @@ def _as_file(source: ModelSource, folder: Path) -> Path:
 
 
 def _start(
-    source: ModelSource, path: Path, folder: Path, request: ConversionRequest, stack: ExitStack
+    source: ModelSource, folder: Path, request: ConversionRequest, stack: ExitStack
 ) -> _Work:
     model = load_model(source)
     before = model.content.opset_imports.get("", 0)
@@ -150,7 +155,7 @@ def _start(
     if is_raised and request.validate and not request.dry_run:
         # What follows edits the model: a swap is judged against the raised model, which nothing
         # else would compare with the original.
-        work.raised = stage_raised(model, before, path, folder, stack)
+        work.raised = stage_raised(model, before, folder, stack)
     return work
 
 
@@ -182,9 +187,7 @@ def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
             raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}{parts}")
 
 
-def _rewrite(
-    work: _Work, path: Path, folder: Path, request: ConversionRequest, stack: ExitStack
-) -> None:
+def _rewrite(work: _Work, folder: Path, request: ConversionRequest, stack: ExitStack) -> None:
     targets = ProviderTargets(request.providers)
     if request.swap:
         swap = SwapActivation(request.swap, request.where)
@@ -196,7 +199,9 @@ def _rewrite(
     if request.fuse is not FuseMode.NONE:
         if swapped and request.validate and not request.dry_run:
             # Fusing is judged against this: swapped, and otherwise untouched.
-            work.swapped = stage_reference(work.model, path, folder, "swapped.onnx", stack)
+            work.swapped = stack.enter_context(
+                stage_temporarily(work.model, folder, "swapped.onnx")
+            ).path
         rules = fusing_rules(request.fuse, request.max_growth)
         fused = run_rules(rules, work.model, targets, None if swapped else work.before)
         note_fusion(work.model, fused, [short_name(p) for p in request.providers])

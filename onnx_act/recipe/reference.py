@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_act.errors import UsageError
 from onnx_act.graph.statistics import coarsest_float, measure_depth
-from onnx_act.graph.store import stage_model
+from onnx_act.graph.store import stage_temporarily
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -35,50 +34,19 @@ class RaisedModel:
     coarsest: str | None
 
 
-def stage_raised(
-    model: OnnxModel, before: int, original: Path, folder: Path, stack: ExitStack
-) -> RaisedModel:
+def stage_raised(model: OnnxModel, before: int, folder: Path, stack: ExitStack) -> RaisedModel:
     """Stage a model whose opset was raised, before anything else is done to it.
 
     Args:
         model: the raised model.
         before: the opset of the original.
-        original: the file it was read from.
         folder: for temporary files.
         stack: removes the staged file when it is closed.
     """
     return RaisedModel(
-        path=stage_reference(model, original, folder, "raised.onnx", stack),
+        path=stack.enter_context(stage_temporarily(model, folder, "raised.onnx")).path,
         before=before,
         after=model.content.opset_imports.get("", 0),
         depth=measure_depth(model),
         coarsest=coarsest_float(model),
     )
-
-
-def stage_reference(
-    model: OnnxModel, original: Path, folder: Path, name: str, stack: ExitStack
-) -> Path:
-    """Stage a model: beside its external weights, to share them, else among temporary files.
-
-    Args:
-        model: what to stage.
-        original: the file it was read from, which external weights lie beside.
-        folder: for temporary files.
-        name: the end of its file name.
-        stack: removes the staged file when it is closed.
-    """
-    if _keeps_weights_apart(model):
-        try:
-            return stack.enter_context(stage_model(model, original.parent / name)).path
-        except UsageError:
-            # The input's folder cannot be written: its weights are copied.
-            pass
-    return stack.enter_context(stage_model(model, folder / name)).path
-
-
-def _keeps_weights_apart(model: OnnxModel) -> bool:
-    """Whether some weights are in files of their own."""
-    weights = (v.const_value for s in model.scopes() for v in s.graph.initializers.values())
-    # Of all kinds of tensors only those in a file of their own have a folder to find it in.
-    return any(hasattr(weight, "base_dir") for weight in weights)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from onnx_act.errors import OnnxActError, UsageError
-from onnx_act.graph.store import stage_model
-from onnx_act.graph.tags import tagged, weights_folder
+from onnx_act.errors import OnnxActError
+from onnx_act.graph.store import stage_temporarily
+from onnx_act.graph.tags import tagged
 from onnx_act.recipe.loaded import LoadedEverywhere, LoadedNodes
 from onnx_act.runtime import miscomputation, probe, speed
 from onnx_act.runtime.cache import Question, keep, recall
@@ -22,7 +22,6 @@ from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
     from onnx_act.graph.model import OnnxModel
-    from onnx_act.graph.store import StagedModel
 
 _LEVEL = OptimizationLevel.ALL.value
 _Traces = dict[tuple[str, str], tuple[LoadedNode, ...] | None]
@@ -78,7 +77,8 @@ class ProviderTargets:
         with ExitStack() as stack:
             tags = stack.enter_context(tagged(model))
             try:
-                staged = _stage(model, stack)
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
+                staged = stack.enter_context(stage_temporarily(model, folder, "loaded.onnx"))
                 digest = hashlib.sha256(staged.path.read_bytes()).hexdigest()
             except (OnnxActError, OSError):
                 return LoadedEverywhere(tags.numbers, (None,) * len(self.providers))
@@ -97,18 +97,6 @@ class ProviderTargets:
             except OnnxActError:
                 self._traces[key] = None
         return self._traces[key]
-
-
-def _stage(model: OnnxModel, stack: ExitStack) -> StagedModel:
-    """A temporary file, in the folder of its external weights where those can be shared so."""
-    beside = weights_folder(model)
-    if beside is not None:
-        try:
-            return stack.enter_context(stage_model(model, beside / "onnx-act-loaded.onnx"))
-        except UsageError:
-            pass  # the folder cannot be written: the weights are copied
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnx-act-")))
-    return stack.enter_context(stage_model(model, folder / "loaded.onnx"))
 
 
 def _reason_against(model: bytes, provider: str, *, may_crash: bool) -> str:

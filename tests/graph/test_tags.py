@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper, parser
 
 from onnx_act.graph.model import OnnxModel, load_model
-from onnx_act.graph.tags import node_name, numbers_in, tagged, weights_folder
+from onnx_act.graph.store import weights_folder
+from onnx_act.graph.tags import node_name, numbers_in, tagged
 
 if TYPE_CHECKING:
     from pathlib import Path

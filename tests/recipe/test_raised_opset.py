@@ -52,6 +52,15 @@ def test_it_is_found_equivalent(swaps: tuple[str, ...], fuse: bool, tmp_path: Pa
     assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "out.onnx"])
 
 
+def test_weights_that_lie_apart_stay_so(tmp_path: Path) -> None:
+    model = save_dense(tmp_path / "model.onnx", 13, weights_apart=True)
+    before = sorted(tmp_path.iterdir())
+    entry = convert(model, tmp_path / "out.onnx", SWAP, opset=20)
+    assert entry.outcome is Outcome.DONE
+    assert len(_notes_on_raising(entry)) == 1
+    assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / "out.onnx"])
+
+
 @pytest.mark.parametrize("fuse", [False, True])
 def test_a_raise_that_changes_the_model_fails(
     fuse: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ import pytest
 from onnx import numpy_helper, parser
 
 from onnx_act.errors import UsageError
+from onnx_act.graph import store
 from onnx_act.graph.model import load_model
 from onnx_act.graph.store import stage_model
 from onnx_act.graph.tags import node_name
@@ -390,7 +391,7 @@ def test_external_weights_are_used_where_they_are(
             raise UsageError("cannot write")
         return stage_model(model, target)
 
-    monkeypatch.setattr(module, "stage_model", read_only)
+    monkeypatch.setattr(store, "stage_model", read_only)
     assert ProviderTargets((CPU,)).at_load(model).fused_as(nodes) == "Conv[Relu]"
     (place, files) = seen.pop()
     assert len(files) == 2
