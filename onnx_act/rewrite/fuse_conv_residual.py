@@ -51,8 +51,7 @@ class _Sum:
 class FuseConvResidual:
     """Make Conv, Add and an activation one FusedConv of four inputs.
 
-    Without an activation nothing is gained: some kernels want one to be named, and others compute
-    the sum as a pass of its own.
+    A sum without an activation is left alone: some kernels want one to be named.
     """
 
     name: str = field(default=_RULE, init=False)

@@ -107,7 +107,7 @@ def normalization_probe(
         channels: how many there are: kernels take some numbers and not others.
     """
     stated = node.attributes.get("channels_last")
-    is_last = stated is None or stated.as_int() == 1
+    is_last = stated is None or stated.value == 1
     image = (1, 4, 4, channels) if is_last else (1, channels, 4, 4)
     # X, gamma, beta, skip, bias.
     shapes = (image, (channels,), (channels,), image, (channels,))
