@@ -114,6 +114,7 @@ def recurrent_parameters(node: ir.Node) -> list[tuple[float | None, float | None
 def _recurrent(node: ir.Node) -> Iterator[AttributeSlot]:
     kinds = _RECURRENT[node.op_type]
     names = recurrent_names(node)
+    given = _is_given_by_a_caller(node)
     for position, (name, (alpha, beta)) in enumerate(
         zip(names, recurrent_parameters(node), strict=True)
     ):
@@ -121,10 +122,15 @@ def _recurrent(node: ir.Node) -> Iterator[AttributeSlot]:
         yield AttributeSlot(
             name=f"activations[{position}]",
             text=name,
-            expression=activation_by_attribute(name, alpha, beta),
+            expression=None if given else activation_by_attribute(name, alpha, beta),
             recurrent_gate=is_gate,
             position=position,
         )
+
+
+def _is_given_by_a_caller(node: ir.Node) -> bool:
+    """Whether a call of the function that holds the node says what it applies, or with what."""
+    return any(a.is_ref() for n, a in node.attributes.items() if n.startswith("activation"))
 
 
 def _contrib(node: ir.Node) -> AttributeSlot | None:
@@ -146,7 +152,11 @@ def _contrib(node: ir.Node) -> AttributeSlot | None:
 
 def _fused(node: ir.Node) -> AttributeSlot | None:
     stated = node.attributes.get("activation")
-    if stated is None or stated.is_ref() or not stated.as_string():
+    if stated is None:
+        return None
+    if _is_given_by_a_caller(node):
+        return AttributeSlot("activation", "given by a caller", None)
+    if stated.type is not ir.AttributeType.STRING or not stated.as_string():
         return None
     name = stated.as_string()
     if node.op_type == "FusedGemm":

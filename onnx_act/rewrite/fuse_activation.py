@@ -209,10 +209,7 @@ def _calls_through(function: ir.Function, model: OnnxModel) -> Iterator[ir.Node]
 
 
 def _reason_against(site: Site, before: ir.Node) -> str | None:
-    reason = reason_to_keep(before, site.nodes) or reason_not_plain(before)
-    if reason is None and site.dtype is None:
-        return UNKNOWN_TYPE
-    return reason
+    return reason_to_keep(before, site.nodes) or reason_not_plain(before) or reason_in_types(site)
 
 
 #: Conv and an activation as com.microsoft.FusedConv.

@@ -35,11 +35,14 @@ class FuseSpelling:
     Attributes:
         activations: the names of the entries.
         spellings: how the sites are written that are to become one.
+        beside_standard: whether also where the standard has an operator for it at the site's
+            opset.
         name: how reports call the rule.
     """
 
     activations: frozenset[str]
     spellings: frozenset[Spelling]
+    beside_standard: bool
     name: str = field(default="")
     enables_itself: bool = field(default=False, init=False)
 
@@ -47,7 +50,9 @@ class FuseSpelling:
         """A change or a refusal for every such activation that is spelled so."""
         known: dict[bytes, str | None] = {}
         for site in subject.sites:
-            if site.name in self.activations and site.spelling in self.spellings:
+            if site.name not in self.activations or site.spelling not in self.spellings:
+                continue
+            if self.beside_standard or not _has_standard(site):
                 yield self._propose(site, subject, known)
 
     def _propose(self, site: Site, subject: Subject, known: dict[bytes, str | None]) -> Proposal:
@@ -113,6 +118,14 @@ class FuseSpelling:
         return apply
 
 
+def _has_standard(site: Site) -> bool:
+    assert site.activation is not None
+    return any(
+        not o.is_contrib() and o.since <= site.scope.opset() and o.fits(site.parameters)
+        for o in site.activation.operators
+    )
+
+
 def _use_of_input(site: Site) -> tuple[ir.Node, int]:
     """Where a site reads its input: that stays right when the input is replaced."""
     return next(
@@ -141,5 +154,6 @@ def _numbers(lowering: OperatorLowering, parameters: Parameters) -> Iterator[tup
 FUSE_QUICK_GELU: Final = FuseSpelling(
     frozenset({"silu", "swish"}),
     frozenset({Spelling.OPERATOR, Spelling.EXPRESSION}),
-    "fuse_quick_gelu",
+    beside_standard=True,
+    name="fuse_quick_gelu",
 )

@@ -259,3 +259,31 @@ def test_an_unused_sequence_output_still_gives_an_id() -> None:
     (site,) = sites_of(proto)
     assert site.id == "h#activations[0]"
     assert site.output.name == "h"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        "<activation = @kind>",
+        '<activation = "LeakyRelu", activation_params = @numbers>',
+    ],
+)
+def test_what_a_caller_gives_is_not_known(attributes: str) -> None:
+    model = parsed(
+        f"""<ir_version: 8, opset_import: ["" : 17, "local" : 1, "com.microsoft" : 1]>
+        g (float[1,1,4,4] x, float[1,1,1,1] w) => (float[1,1,4,4] y)
+        {{ y = local.f <kind = "Relu", numbers = [0.3]> (x, w) }}
+        <domain: "local", opset_import: ["" : 17, "com.microsoft" : 1]>
+        f <kind, numbers> (x, w) => (y) {{ y = com.microsoft.FusedConv {attributes} (x, w) }}"""
+    )
+    (site,) = sites_of(model)
+    assert site.activation is None
+
+
+def test_an_activation_that_is_no_text_is_none() -> None:
+    model = parsed(
+        """<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+        g (float[1,1,4,4] x, float[1,1,1,1] w) => (float[1,1,4,4] y)
+        { y = com.microsoft.FusedConv <activation = 1> (x, w) }"""
+    )
+    assert sites_of(model) == []

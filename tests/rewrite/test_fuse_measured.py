@@ -71,7 +71,7 @@ class _Measured(StandIn):
 def test_what_pays_is_fused_and_what_does_not_is_left(
     rule: Rule, body: str, weights: str, x: str, y: str
 ) -> None:
-    before = graph(body, weights, x, y, opset=20)
+    before = graph(body, weights, x, y, opset=20 if "Gelu (" in body else 18)
     change, *others = plan_rule(rule, load_model(before), StandIn()).changes
     assert others == []
     places = {n.output[0]: k for k, n in enumerate(before.graph.node)}

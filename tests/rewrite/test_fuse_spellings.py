@@ -47,9 +47,9 @@ WIDE = np.concatenate(
         (FUSE_QUICK_GELU, SWISH, "float k = {-0.75}", 13, "QuickGelu"),
         (FUSE_QUICK_GELU, SWISH, "float k = {20}", 13, "QuickGelu"),
         (FUSE_GELU, ERF, ERF_WEIGHTS, 9, "Gelu"),
-        (FUSE_GELU, ERF, ERF_WEIGHTS, 22, "Gelu"),
+        (FUSE_GELU, ERF, ERF_WEIGHTS, 18, "Gelu"),
         (FUSE_GELU, TANH, TANH_WEIGHTS, 7, "FastGelu"),
-        (FUSE_GELU, TANH, TANH_WEIGHTS, 22, "FastGelu"),
+        (FUSE_GELU, TANH, TANH_WEIGHTS, 18, "FastGelu"),
     ],
 )
 def test_a_spelling_at_all_levels(
