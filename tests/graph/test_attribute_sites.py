@@ -264,8 +264,8 @@ def test_an_unused_sequence_output_still_gives_an_id() -> None:
 @pytest.mark.parametrize(
     "attributes",
     [
-        "<activation = @kind>",
-        '<activation = "LeakyRelu", activation_params = @numbers>',
+        "<activation : string = @kind>",
+        '<activation = "LeakyRelu", activation_params : floats = @numbers>',
     ],
 )
 def test_what_a_caller_gives_is_not_known(attributes: str) -> None:
