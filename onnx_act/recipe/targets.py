@@ -78,7 +78,7 @@ class ProviderTargets:
             tags = stack.enter_context(tagged(model))
             try:
                 folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
-                staged = stack.enter_context(stage_temporarily(model, folder, "loaded.onnx"))
+                staged = stack.enter_context(stage_temporarily(model, folder, "at-load.onnx"))
                 digest = hashlib.sha256(staged.path.read_bytes()).hexdigest()
             except (OnnxActError, OSError):
                 return LoadedEverywhere(tags.numbers, (None,) * len(self.providers))
