@@ -35,7 +35,7 @@ class StandIn:
     def miscomputation(self, model: bytes) -> str | None:  # noqa: ARG002 - the protocol
         return None
 
-    def speedup(self, old: bytes, new: bytes) -> float:  # noqa: ARG002 - the protocol
+    def speedup(self, old: OnnxModel, new: OnnxModel) -> float:  # noqa: ARG002 - the protocol
         return 2.0
 
     def at_load(self, model: OnnxModel) -> LoadedGraph:  # noqa: ARG002 - the protocol

@@ -188,7 +188,7 @@ def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
 
 
 def _rewrite(work: _Work, folder: Path, request: ConversionRequest, stack: ExitStack) -> None:
-    targets = ProviderTargets(request.providers)
+    targets = ProviderTargets(request.providers, request.feeds, request.threads or 1)
     if request.swap:
         swap = SwapActivation(request.swap, request.where)
         work.plan += run_rules([swap], work.model, targets, work.before)

@@ -16,6 +16,8 @@ from onnx_act.graph.tags import tagged
 from onnx_act.recipe.loaded import LoadedEverywhere, LoadedNodes
 from onnx_act.runtime import miscomputation, probe, speed
 from onnx_act.runtime.cache import Question, keep, recall
+from onnx_act.runtime.feeds import FeedRequest
+from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.load import LoadedNode, optimized_nodes
 from onnx_act.runtime.session import CPU, OptimizationLevel
 from onnx_act.runtime.target import short_name
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import OnnxModel
 
 _LEVEL = OptimizationLevel.ALL.value
+# For measuring two models in turn, which bounds itself where they are not very slow.
+_TIME_LIMIT_S = 300.0
 _Traces = dict[tuple[str, str], tuple[LoadedNode, ...] | None]
 
 
@@ -39,9 +43,14 @@ class ProviderTargets:
 
     Attributes:
         providers: their full names.
+        feeds: what whole models are run on.
+        threads: threads within an operator when two models are measured: one unless it is said,
+            since the threads of two sessions stand in each other's way.
     """
 
     providers: tuple[str, ...]
+    feeds: FeedRequest = field(default_factory=FeedRequest)
+    threads: int = 1
     _traces: _Traces = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
@@ -60,13 +69,42 @@ class ProviderTargets:
                 return f"{short_name(provider)}: {reason}"
         return None
 
-    def speedup(self, old: bytes, new: bytes) -> float:
+    def speedup(self, old: OnnxModel, new: OnnxModel) -> float:
         """How many times as fast as `old` is `new` on the provider that gains least by it.
+
+        Both run in a process of their own.
 
         Returns:
             0.0 where one of them does not run, as nothing is known to be gained then.
         """
-        return min((_speedup(old, new, provider) for provider in self.providers), default=0.0)
+        with ExitStack() as stack:
+            try:
+                paths = [_staged(m, stack) for m in (old, new)]
+            except (OnnxActError, OSError):
+                return 0.0
+            ratios = (self._speedup(paths, provider) for provider in self.providers)
+            return min(ratios, default=0.0)
+
+    def _speedup(self, paths: list[Path], provider: str) -> float:
+        settings = (_LEVEL, f"{self.threads} threads", repr(self.feeds))
+        models = tuple(path.read_bytes() for path in paths)
+        question = Question("speedup", provider, models, settings)
+        kept = (recall(question) or {}).get("ratio")
+        if isinstance(kept, float) and math.isfinite(kept) and kept > 0.0:
+            return kept
+        try:
+            ratio = run_isolated(
+                speed.speedup,
+                *paths,
+                provider,
+                threads=self.threads,
+                request=self.feeds,
+                timeout_s=_TIME_LIMIT_S,
+            )
+        except OnnxActError:
+            return 0.0
+        keep(question, {"ratio": ratio})
+        return ratio
 
     def at_load(self, model: OnnxModel) -> LoadedEverywhere:
         """What each provider makes of a whole model when it loads it.
@@ -132,14 +170,7 @@ def _kept_reason(question: Question) -> str | None:
     return reason if isinstance(reason, str) else None
 
 
-def _speedup(old: bytes, new: bytes, provider: str) -> float:
-    question = Question("speedup", provider, (old, new), (_LEVEL, f"{speed.THREADS} threads"))
-    kept = (recall(question) or {}).get("ratio")
-    if isinstance(kept, float) and math.isfinite(kept) and kept > 0.0:
-        return kept
-    try:
-        ratio = speed.speedup(old, new, provider)
-    except OnnxActError:
-        return 0.0
-    keep(question, {"ratio": ratio})
-    return ratio
+def _staged(model: OnnxModel, stack: ExitStack) -> Path:
+    """A model as a file, for as long as the stack is open."""
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
+    return stack.enter_context(stage_temporarily(model, folder, "measured.onnx")).path

@@ -158,14 +158,17 @@ class Capabilities(Protocol):
             model: serialised.
         """
 
-    def speedup(self, old: bytes, new: bytes) -> float:
+    def speedup(self, old: OnnxModel, new: OnnxModel) -> float:
         """How many times as fast as `old` the targets run `new`, on the least lucky of them.
 
         Measured in turn at the runtime's default optimisation.
 
         Args:
-            old: a small model, serialised.
+            old: a whole model.
             new: one that computes the same.
+
+        Returns:
+            0.0 where it cannot be measured.
         """
 
     def at_load(self, model: OnnxModel) -> LoadedGraph:

@@ -1,7 +1,7 @@
-"""Which of two small models is the faster one, in a fraction of a second.
+"""Which of two models is the faster one, in a second.
 
-For decisions between ways to write a few nodes; `onnx_act.evidence.latency` is what measures
-whole models, with an interval.
+For decisions between ways to write a few nodes of a model; `onnx_act.evidence.latency` is what
+measures with an interval, for a report.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import EvidenceError
-from onnx_act.runtime.feeds import make_feeds
+from onnx_act.runtime.feeds import FeedRequest, feeds_for
 from onnx_act.runtime.session import CPU, SessionSettings, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-#: Threads within an operator: on one, what other programs do disturbs the least.
-THREADS: Final = 1
 # Where the buffers of a session happen to lie moves its times by a percent, so there are several.
-_PAIRS: Final = 2
-_SECONDS: Final = 0.3
+_PAIRS: Final = 3
+_SECONDS: Final = 1.0
 # As many runs as fill this, so that a short model is not measured in the other one's caches.
 _SEGMENT_S: Final = 0.001
 _WARM_UP_S: Final = 0.01
@@ -31,30 +31,44 @@ _LEAST_WARM_UP: Final = 2
 _MOST_RUNS: Final = 200
 
 
-def speedup(old: bytes, new: bytes, provider: str = CPU) -> float:
+def speedup(
+    old: Path | bytes,
+    new: Path | bytes,
+    provider: str = CPU,
+    *,
+    threads: int = 1,
+    request: FeedRequest | None = None,
+) -> float:
     """How many times as fast as `old` the runtime runs `new`, at its default optimisation.
 
-    Both run in turn, A B B A and B A A B, on the same random numbers, as many negative as
-    positive; the ratio is taken within every such block, and the median over all blocks counts.
-    Takes a third of a second, or a few tens of runs of a model that is too slow for that. Where a
-    provider has a memory of its own, the way there and back is part of both times.
+    Both run in turn, A B B A and B A A B, on the same input; the ratio is taken within every such
+    block, and the median over all blocks counts. Takes a second, or a few tens of runs of a model
+    that is too slow for that. Where a provider has a memory of its own, the way there and back is
+    part of both times.
 
     Args:
-        old: A serialised model.
+        old: A model.
         new: One with inputs of the same names and types.
         provider: The full name of an execution provider.
+        threads: Threads within an operator. With more than one, the threads of one session still
+            spin while the other runs.
+        request: What to run on; random numbers, as many negative as positive, when left out.
 
     Raises:
         EvidenceError: One of them does not run.
         ProviderUnavailableError: The provider is not there.
+        UsageError: Shapes or data do not fit the model.
     """
     ratios: list[float] = []
-    settings = SessionSettings(provider, threads=THREADS)
+    settings = SessionSettings(provider, threads=threads)
+    wanted = request or FeedRequest()
+    # One row unless the request says otherwise, as in `onnx_act.evidence.latency`.
+    wanted = replace(wanted, count=1, batch=wanted.batch or 1)
     for pair in range(_PAIRS):
         # The second to be opened finds other memory than the first: they take turns at it.
         models = (old, new) if pair % 2 == 0 else (new, old)
         opened = [open_session(model, settings) for model in models]
-        feed = make_feeds(opened[0].inputs, count=1)[0]
+        feed = feeds_for(opened[0], wanted).feeds[0]
         runs = [session.prepared(feed) for session in opened]
         try:
             found = _ratios(runs[0], runs[1], _SECONDS / _PAIRS)
