@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _OPSET = 17
+
+
+class Maker(Protocol):
+    """Makes a network."""
+
+    def __call__(self, *, small: bool) -> onnx.ModelProto:
+        """The network, small or of the size to be measured."""
 
 
 @dataclass
@@ -90,7 +97,7 @@ class Network:
         return onnx.shape_inference.infer_shapes(made)
 
 
-def preactivation_resnet(small: bool) -> onnx.ModelProto:
+def preactivation_resnet(*, small: bool) -> onnx.ModelProto:
     """BatchNormalization and Relu in front of every Conv, sums between."""
     side, width, blocks = (16, 16, 1) if small else (56, 32, 3)
     net = Network([1, 3, side, side])
@@ -111,7 +118,7 @@ def preactivation_resnet(small: bool) -> onnx.ModelProto:
     return net.model(net.head(x, width))
 
 
-def normalised_mlp(small: bool) -> onnx.ModelProto:
+def normalised_mlp(*, small: bool) -> onnx.ModelProto:
     """Gemm, BatchNormalization, Relu, six times."""
     width, rows = (32, 4) if small else (768, 8)
     net = Network([rows, width])
@@ -123,7 +130,7 @@ def normalised_mlp(small: bool) -> onnx.ModelProto:
     return net.model(x)
 
 
-def conv_relu_norm(small: bool) -> onnx.ModelProto:
+def conv_relu_norm(*, small: bool) -> onnx.ModelProto:
     """Conv, Relu, BatchNormalization, with and without padding, and pooling at the end."""
     side, width = (20, 16) if small else (64, 32)
     net = Network([1, 3, side, side])
@@ -136,7 +143,7 @@ def conv_relu_norm(small: bool) -> onnx.ModelProto:
     return net.model(net.head(x, width))
 
 
-def residual_leaky(small: bool) -> onnx.ModelProto:
+def residual_leaky(*, small: bool) -> onnx.ModelProto:
     """Conv, BatchNormalization, sum, LeakyRelu."""
     side, width = (16, 16) if small else (56, 32)
     net = Network([1, 3, side, side])
@@ -148,14 +155,14 @@ def residual_leaky(small: bool) -> onnx.ModelProto:
     return net.model(net.head(x, width))
 
 
-def transformer_gelu(small: bool) -> onnx.ModelProto:
+def transformer_gelu(*, small: bool) -> onnx.ModelProto:
     """A transformer block whose GELU is spelled x * 0.7071, Erf, and so on."""
-    return _transformer(small, _spelled_gelu)
+    return _transformer(_spelled_gelu, small=small)
 
 
-def transformer_relu(small: bool) -> onnx.ModelProto:
+def transformer_relu(*, small: bool) -> onnx.ModelProto:
     """The same block with Relu."""
-    return _transformer(small, lambda net, x: net.op("Relu", x))
+    return _transformer(lambda net, x: net.op("Relu", x), small=small)
 
 
 def _spelled_gelu(net: Network, x: str) -> str:
@@ -164,7 +171,7 @@ def _spelled_gelu(net: Network, x: str) -> str:
     return net.op("Mul", net.op("Mul", x, one), net.constant(0.5))
 
 
-def _transformer(small: bool, activation: Callable[[Network, str], str]) -> onnx.ModelProto:
+def _transformer(activation: Callable[[Network, str], str], *, small: bool) -> onnx.ModelProto:
     length, width, heads = (8, 16, 2) if small else (64, 192, 4)
     net = Network([1, length, width])
     x = "x"
@@ -192,8 +199,8 @@ def _layer_norm(net: Network, x: str, width: int) -> str:
     return net.op("LayerNormalization", x, scale, net.random(width, scale=0.1), axis=-1)
 
 
-#: Name -> what makes the network, small or of the size to be measured.
-NETWORKS: dict[str, Callable[[bool], onnx.ModelProto]] = {
+#: Name -> what makes the network.
+NETWORKS: dict[str, Maker] = {
     "pre-activation ResNet": preactivation_resnet,
     "Gemm+BatchNormalization MLP": normalised_mlp,
     "Conv-Relu-BatchNormalization net": conv_relu_norm,

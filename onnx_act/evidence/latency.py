@@ -22,7 +22,13 @@ from onnx_act.evidence.pairing import FeedAdapter
 from onnx_act.evidence.plain import plain
 from onnx_act.evidence.statistics import ENOUGH_ROUNDS, Interval, bootstrap_ratio, percentile
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
-from onnx_act.runtime.session import CPU, SessionSettings, open_session, runtime_version
+from onnx_act.runtime.session import (
+    CPU,
+    OptimizationLevel,
+    SessionSettings,
+    open_session,
+    runtime_version,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -133,8 +139,9 @@ def measure_latency(
     seconds: float = 10.0,
     threads: int = 0,
     request: FeedRequest | None = None,
+    level: OptimizationLevel = OptimizationLevel.ALL,
 ) -> Latency:
-    """Time one model, or two against each other, at the runtime's default optimisation.
+    """Time one model, or two against each other.
 
     The time bounds everything; models that are too slow for three blocks within it get one block
     and a warning. Generated inputs have one row unless the request says otherwise.
@@ -146,6 +153,7 @@ def measure_latency(
         seconds: How long it may take.
         threads: Threads within an operator; 0 is the runtime's default.
         request: What to run on; the first feed is used.
+        level: The runtime's optimisation level; its default when left out.
 
     Raises:
         EvidenceError: A model does not run.
@@ -156,7 +164,7 @@ def measure_latency(
     warning = busy_warning()
     bench = _Bench(
         [path for path in (model_a, model_b) if path is not None],
-        SessionSettings(provider, threads=threads),
+        SessionSettings(provider, level, threads=threads),
         request or FeedRequest(),
         started + seconds,
     )
