@@ -16,6 +16,7 @@ from onnx_act.rewrite.linear import (
     linear_at,
     reason_not_foldable,
     rounded,
+    title_with,
     with_bias,
     write_numbers,
 )
@@ -163,13 +164,12 @@ class FoldIntoProducer:
                 editor.bypass(chain.nodes, linear.result)
 
         folded = ", ".join(n.op_type for n in chain.nodes)
-        adds = linear.bias is None and linear.node.op_type == "MatMul" and kept.bias is not None
         return Change(
             rule=self.name,
             fidelity=Fidelity.NUMERIC,
             site=site,
             before=f"{linear.title}, {folded}",
-            after=f"{linear.title}, Add" if adds else linear.title,
+            after=title_with(linear, kept),
             nodes=tuple(n.name or n.op_type for n in involved),
             apply=apply,
             region=involved,

@@ -19,6 +19,7 @@ from onnx_act.rewrite.linear import (
     linear_at,
     reason_not_foldable,
     rounded,
+    title_with,
     with_bias,
     write_numbers,
 )
@@ -125,12 +126,13 @@ class FoldIntoConsumers:
             editor.bypass(nodes, source)
 
         shown = " and ".join(dict.fromkeys(reader.title for reader, _ in pairs))
+        left = " and ".join(dict.fromkeys(title_with(r, numbers) for r, numbers in pairs))
         return Change(
             rule=self.name,
             fidelity=Fidelity.NUMERIC,
             site=site,
             before=f"{', '.join(n.op_type for n in nodes)} before {shown}",
-            after=shown,
+            after=left,
             nodes=tuple(n.name or n.op_type for n in involved),
             apply=apply,
             region=involved,

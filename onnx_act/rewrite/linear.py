@@ -328,6 +328,12 @@ def copied_bytes(linear: Linear, numbers: Rounded) -> int:
     return 0 if weight.const_value is None else weight.const_value.nbytes
 
 
+def title_with(linear: Linear, numbers: Rounded) -> str:
+    """The operators with new numbers, for a reader."""
+    adds = linear.node.op_type == "MatMul" and linear.bias is None and numbers.bias is not None
+    return f"{linear.title}, Add" if adds else linear.title
+
+
 def write_numbers(linear: Linear, numbers: Rounded, editor: Editor) -> list[ir.Node]:
     """Give the operator new numbers.
 
