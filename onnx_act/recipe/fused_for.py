@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onnx_act.rewrite.fuse_mode import FuseMode
-from onnx_act.rewrite.rules import fusing_rules
+from onnx_act.rewrite.rules import CONTRIB
 from onnx_act.rewrite.undo_fusion import can_be_undone
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ def note_fusion(model: OnnxModel, plan: Plan, names: Sequence[str]) -> None:
         plan: what was done to it.
         names: the short names of the providers that it was done for.
     """
-    portable = {rule.name for rule in fusing_rules(FuseMode.PORTABLE, 1.0)}
-    contrib = {rule.name for rule in fusing_rules(FuseMode.CONTRIB, 1.0)} - portable
+    contrib = {rule.name for rule in CONTRIB}
     if not any(change.rule in contrib for change in plan.changes):
         return
     before = fused_for(model)

@@ -60,18 +60,19 @@ def apply_plan(plan: Plan, model: OnnxModel) -> None:
 
 
 def run_rules(
-    rules: Iterable[Rule],
+    steps: Iterable[Rule | tuple[Rule, ...]],
     model: OnnxModel,
     targets: Capabilities,
     sites: Sequence[Site] | None = None,
 ) -> Plan:
     """Plan and apply rules in order, each seeing what those before it left.
 
-    A rule that enables itself is run until it proposes no change; of its refusals those of the
-    last time count. Every change takes nodes away, so that this ends.
+    A rule that enables itself is run until it proposes no change, and rules that stand together in
+    a tuple until none of them does; of their refusals those of the last time count. Every change
+    takes nodes or shifts away, so that this ends.
 
     Args:
-        rules: in the order in which one enables the next.
+        steps: in the order in which one enables the next.
         model: edited in place.
         targets: what the result must run on.
         sites: all sites of the model as it is, when the caller has them already.
@@ -80,17 +81,31 @@ def run_rules(
         Everything that was done and refused.
     """
     done = Plan()
-    for rule in rules:
-        if sites is None:
-            sites = find_sites(model, routine=True)
-        plan = plan_rule(rule, model, targets, sites)
-        apply_plan(plan, model)
-        if plan.changes:
-            sites = None
-        done += Plan(plan.changes)
-        while plan.changes and rule.enables_itself:
-            plan = plan_rule(rule, model, targets)
-            apply_plan(plan, model)
-            done += Plan(plan.changes)
-        done += Plan((), plan.refusals)
+    for step in steps:
+        together = step if isinstance(step, tuple) else (step,)
+        while True:
+            found = Plan()
+            for rule in together:
+                plan = _run_rule(rule, model, targets, sites)
+                if plan.changes:
+                    sites = None
+                found += plan
+            done += Plan(found.changes)
+            if len(together) == 1 or not found.changes:
+                break
+        done += Plan((), found.refusals)
     return done
+
+
+def _run_rule(
+    rule: Rule, model: OnnxModel, targets: Capabilities, sites: Sequence[Site] | None
+) -> Plan:
+    """Plan and apply one rule, again and again where it enables itself."""
+    plan = plan_rule(rule, model, targets, sites)
+    apply_plan(plan, model)
+    changes = plan.changes
+    while plan.changes and rule.enables_itself:
+        plan = plan_rule(rule, model, targets)
+        apply_plan(plan, model)
+        changes += plan.changes
+    return Plan(changes, plan.refusals)

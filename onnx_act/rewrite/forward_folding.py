@@ -78,10 +78,19 @@ class FoldIntoConsumers:
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every chain in front of linear operators."""
         budget = GrowthBudget(subject.model, self.max_growth)
+        taken: set[ir.Node] = set()
         for place in _places(subject):
             normalizes = any(n.op_type == NORMALIZATION for n in place.chain)
-            if normalizes == self.normalizing:
-                yield self._propose(place, subject.constants, budget)
+            if normalizes != self.normalizing:
+                continue
+            proposal = self._propose(place, subject.constants, budget)
+            if isinstance(proposal, Change):
+                # The Add behind a MatMul is a bias here and a shift before the next operator: what
+                # was made of it once is looked at again when that is done.
+                if taken.intersection(proposal.region):
+                    continue
+                taken.update(proposal.region)
+            yield proposal
 
     def _propose(self, place: Place, constants: Constants, budget: GrowthBudget) -> Proposal:
         """A change for the longest part of the chain that folds, or why not even one node does."""

@@ -150,7 +150,7 @@ def is_bias_of(node: ir.Node, constants: Constants) -> bool:
 
 
 def _biased_product(adding: ir.Node, constants: Constants) -> ir.Node | None:
-    """The MatMul by a constant matrix to which an Add adds a number for each column."""
+    """The MatMul by a constant matrix to which an Add adds a number, or one for each column."""
     if adding.op_type != "Add" or adding.inputs[0] is adding.inputs[1]:
         return None
     for product, bias in (adding.inputs, reversed(adding.inputs)):
@@ -164,8 +164,8 @@ def _biased_product(adding: ir.Node, constants: Constants) -> ir.Node | None:
         if product.is_graph_output() or len(product.uses()) != 1:
             continue
         fits = len(shape) <= 1 or (linear.rank is not None and len(shape) <= linear.rank)
-        columns = constants.shape(linear.weight)
-        if fits and columns and math.prod(shape) == columns[-1] == (shape or (0,))[-1]:
+        size, columns = math.prod(shape), constants.shape(linear.weight)
+        if fits and columns and (size == 1 or size == columns[-1] == shape[-1]):
             return node
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from onnx_act.rewrite.commute_activation import CommuteActivation
 from onnx_act.rewrite.fold_affine import FoldAffine
 from onnx_act.rewrite.fold_affine_forward import FoldAffineForward
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
@@ -22,22 +23,31 @@ from onnx_act.rewrite.if_faster import IfFaster
 from onnx_act.rewrite.raise_activation import RaiseActivation
 from onnx_act.rewrite.raise_gemm import RaiseGemm
 from onnx_act.rewrite.remove_redundant_activation import RemoveRedundantActivation
+from onnx_act.rewrite.simplify_activation import SimplifyActivation
 
 if TYPE_CHECKING:
     from onnx_act.rewrite.rule import Rule
 
+    Step = Rule | tuple[Rule, ...]
 
-def _portable(max_growth: float) -> tuple[Rule, ...]:
+
+def _portable(max_growth: float) -> tuple[Step, ...]:
     return (
-        # First, while sites are as they were found: of two activations the first would be fused
-        # and the second left behind, and one that does nothing parts a scale from its Conv.
+        # First: of two activations the first would be fused and the second left behind, and one
+        # that does nothing parts a scale from its Conv.
+        SimplifyActivation(),
         RemoveRedundantActivation(),
-        # Backward before forward: what the operator before takes in costs no border.
-        FoldBatchNormalization(max_growth),
-        FoldAffine(max_growth),
-        FoldScaleThroughActivation(max_growth),
-        FoldBatchNormalizationForward(max_growth),
-        FoldAffineForward(max_growth),
+        # Together: what one leaves may be next to an operator that takes it in. Backward before
+        # forward: what the operator before takes in costs no border.
+        (
+            FoldBatchNormalization(max_growth),
+            FoldAffine(max_growth),
+            FoldScaleThroughActivation(max_growth),
+            FoldBatchNormalizationForward(max_growth),
+            FoldAffineForward(max_growth),
+        ),
+        # After the folds, which bring an activation next to the operator that it is fused into.
+        CommuteActivation(),
         # After the folds, which know MatMul and Add as well, and before what fuses a Gemm.
         RaiseGemm(),
         # After the folds, whose sums and products are not the activation's.
@@ -45,8 +55,8 @@ def _portable(max_growth: float) -> tuple[Rule, ...]:
     )
 
 
-#: Contrib operators. After all else: nothing else looks inside a fused operator.
-_CONTRIB: Final[tuple[Rule, ...]] = (
+#: The rules that put contrib operators. After all else: nothing else looks inside a fused operator.
+CONTRIB: Final[tuple[Rule, ...]] = (
     # The larger patterns first: the smaller ones are parts of them.
     FuseConvResidual(),
     FuseMatMulActivation(),
@@ -59,8 +69,8 @@ _CONTRIB: Final[tuple[Rule, ...]] = (
 )
 
 
-def fusing_rules(mode: FuseMode, max_growth: float = math.inf) -> tuple[Rule, ...]:
-    """The rules that a mode runs, in order.
+def fusing_rules(mode: FuseMode, max_growth: float = math.inf) -> tuple[Step, ...]:
+    """The rules that a mode runs, in order; those in a tuple enable each other.
 
     Args:
         mode: how far to go.
@@ -72,10 +82,14 @@ def fusing_rules(mode: FuseMode, max_growth: float = math.inf) -> tuple[Rule, ..
         case FuseMode.PORTABLE:
             return _portable(max_growth)
         case FuseMode.AUTO:
-            return (*_portable(max_growth), *(IfFaster(rule) for rule in _CONTRIB))
+            return (*_portable(max_growth), *(IfFaster(rule) for rule in CONTRIB))
         case FuseMode.CONTRIB:
-            return (*_portable(max_growth), *_CONTRIB)
+            return (*_portable(max_growth), *CONTRIB)
 
 
-#: Every rule of folding and fusing.
-FUSING: Final = fusing_rules(FuseMode.CONTRIB)
+#: Every rule of folding and fusing, in order.
+FUSING: Final[tuple[Rule, ...]] = tuple(
+    rule
+    for step in fusing_rules(FuseMode.CONTRIB)
+    for rule in (step if isinstance(step, tuple) else (step,))
+)

@@ -18,7 +18,11 @@ from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.rewrite.commute_activation import CommuteActivation
 from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.fold_affine import FoldAffine
+from onnx_act.rewrite.fold_affine_forward import FoldAffineForward
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
+from onnx_act.rewrite.fold_batch_normalization_forward import FoldBatchNormalizationForward
+from onnx_act.rewrite.fold_scale_through_activation import FoldScaleThroughActivation
 from onnx_act.rewrite.fuse_activation import FUSE_CONV_ACTIVATION, FUSE_GEMM_ACTIVATION
 from onnx_act.rewrite.fuse_bias_gelu import FuseBiasGelu
 from onnx_act.rewrite.fuse_conv_residual import FuseConvResidual
@@ -26,6 +30,8 @@ from onnx_act.rewrite.fuse_gelu import FUSE_GELU
 from onnx_act.rewrite.fuse_group_normalization import FuseGroupNormalization
 from onnx_act.rewrite.fuse_matmul_activation import FuseMatMulActivation
 from onnx_act.rewrite.fuse_quick_gelu import FUSE_QUICK_GELU
+from onnx_act.rewrite.raise_activation import RaiseActivation
+from onnx_act.rewrite.raise_gemm import RaiseGemm
 from onnx_act.rewrite.remove_redundant_activation import RemoveRedundantActivation
 from onnx_act.rewrite.rule import Fidelity
 from onnx_act.rewrite.rules import FUSING
@@ -49,7 +55,11 @@ _FIXED: Final[dict[str, Rule]] = {
     rule.name: rule
     for rule in (
         CommuteActivation(),
+        FoldAffine(),
+        FoldAffineForward(),
         FoldBatchNormalization(),
+        FoldBatchNormalizationForward(),
+        FoldScaleThroughActivation(),
         FUSE_CONV_ACTIVATION,
         FUSE_GEMM_ACTIVATION,
         FUSE_GELU,
@@ -58,6 +68,8 @@ _FIXED: Final[dict[str, Rule]] = {
         FuseConvResidual(),
         FuseGroupNormalization(),
         FuseMatMulActivation(),
+        RaiseActivation(),
+        RaiseGemm(),
         RemoveRedundantActivation(),
         SimplifyActivation(),
         UndoFusion(),

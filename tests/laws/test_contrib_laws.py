@@ -17,11 +17,10 @@ from stored_bytes import stored
 
 from onnx_act.graph.model import load_model
 from onnx_act.rewrite.engine import plan_rule, run_rules
-from onnx_act.rewrite.fuse_mode import FuseMode
-from onnx_act.rewrite.rules import fusing_rules
+from onnx_act.rewrite.rules import FUSING
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings, open_session
 
-RULES = fusing_rules(FuseMode.CONTRIB)
+RULES = FUSING
 MADE = frozenset(
     {
         "fuse_bias_gelu",
