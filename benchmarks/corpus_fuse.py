@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx_act
-from onnx_act.errors import OnnxActError
+from onnx_act.errors import ModelError, OnnxActError
 from onnx_act.evidence.latency import measure_latency
 from onnx_act.runtime.session import OptimizationLevel, runtime_version
 
@@ -44,12 +44,14 @@ def _ratio(a: Path, b: Path, level: OptimizationLevel, seconds: float) -> list[f
     return [ratio.median, ratio.low, ratio.high]
 
 
-def measure(source: Path, folder: Path, seconds: float) -> dict[str, Any]:
-    """One model."""
+def measure(source: Path, folder: Path, seconds: float) -> dict[str, Any] | None:
+    """One model; None where the file is none."""
     target = folder / "result.onnx"
     target.unlink(missing_ok=True)
     try:
         (entry,) = onnx_act.fuse(source, target).models
+    except ModelError:
+        return None
     except OnnxActError as error:
         return {"failed": str(error)}
     if entry.exit_code or entry.size is None:
@@ -112,7 +114,7 @@ def _table(results: dict[str, dict[str, Any]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, found in results.items():
         if "failed" in found:
-            reason = found["failed"].splitlines()[0].replace("|", "/")[:150]
+            reason = _shortened(found["failed"])
             lines.append(f"| {name} |" + " |" * 6 + f" {reason} | | |")
             continue
         cells = (
@@ -126,6 +128,12 @@ def _table(results: dict[str, dict[str, Any]]) -> str:
         )
         lines.append("| " + " | ".join(str(c) for c in cells) + " |")
     return "\n".join(lines)
+
+
+def _shortened(reason: str) -> str:
+    """A reason in a cell: without the folder that this machine keeps the model in."""
+    words = [w.rsplit("/", 1)[-1] if w.startswith("/") else w for w in reason.split()]
+    return " ".join(words).replace("|", "/")[:150]
 
 
 def _reasons(results: dict[str, dict[str, Any]]) -> str:
@@ -161,10 +169,15 @@ def main() -> int:
     if asked.folder is None:
         parser.error("name a folder of models, or set ONNX_ACT_CORPUS")
     results: dict[str, dict[str, Any]] = {}
+    unreadable = 0
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(asked.folder.rglob("*.onnx")):
             name = str(path.relative_to(asked.folder))
-            found = results[name] = measure(path, Path(folder), asked.time)
+            found = measure(path, Path(folder), asked.time)
+            if found is None:
+                unreadable += 1
+                continue
+            results[name] = found
             shown = found.get("failed") or f"{found['nodes']} {_interval(found['ratio'])}"
             print(f"{name}: {shown}", flush=True)
     slower = [n for n, f in results.items() if f.get("ratio") and f["ratio"][2] < SLOWEST]
@@ -178,6 +191,7 @@ def main() -> int:
             "# Folding and fusing a corpus for the CPU\n\n"
             f"Written by `python benchmarks/corpus_fuse.py`, ONNX Runtime "
             f"{runtime_version()}.\n\n"
+            f"{len(results)} models; {unreadable} more files cannot be read as one.\n\n"
             f"{_table(results)}\n\n## Why something was left as it is\n\n{_reasons(results)}\n"
         )
     wrong = [n for n, f in results.items() if "not equivalent" in str(f.get("failed", ""))]

@@ -69,7 +69,7 @@ def run_rules(
 
     A rule that enables itself is run until it proposes no change, and rules that stand together in
     a tuple until none of them does; of their refusals those of the last time count. Every change
-    takes nodes or shifts away, so that this ends.
+    takes a node away or moves one where nothing brings it back from, so that this ends.
 
     Args:
         steps: in the order in which one enables the next.

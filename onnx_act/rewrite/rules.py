@@ -35,8 +35,7 @@ def _portable(max_growth: float) -> tuple[Step, ...]:
     return (
         # First: of two activations the first would be fused and the second left behind, and one
         # that does nothing parts a scale from its Conv.
-        SimplifyActivation(),
-        RemoveRedundantActivation(),
+        (SimplifyActivation(), RemoveRedundantActivation()),
         # Together: what one leaves may be next to an operator that takes it in. Backward before
         # forward: what the operator before takes in costs no border.
         (
@@ -46,8 +45,9 @@ def _portable(max_growth: float) -> tuple[Step, ...]:
             FoldBatchNormalizationForward(max_growth),
             FoldAffineForward(max_growth),
         ),
-        # After the folds, which bring an activation next to the operator that it is fused into.
-        CommuteActivation(),
+        # After the folds, which bring an activation next to the operator that it is fused into;
+        # what has moved may be idle where it is now.
+        (CommuteActivation(), RemoveRedundantActivation(), SimplifyActivation()),
         # After the folds, which know MatMul and Add as well, and before what fuses a Gemm.
         RaiseGemm(),
         # After the folds, whose sums and products are not the activation's.
