@@ -62,7 +62,7 @@ class ProviderTargets:
         return None
 
     def miscomputation(self, model: bytes) -> str | None:
-        """How some provider's optimiser changes what this tiny model computes; None when none."""
+        """How some provider's result of this tiny model is wrong; None when every one's is right."""
         for provider in self.providers:
             reason = _miscomputation(model, provider)
             if reason:
@@ -151,7 +151,7 @@ def _reason_against(model: bytes, provider: str, *, may_crash: bool) -> str:
 
 
 def _miscomputation(model: bytes, provider: str) -> str:
-    """How one provider's optimiser changes the result; "" when it does not."""
+    """How one provider's result is wrong; "" when it is not."""
     question = Question("miscomputation", provider, (model,), (_LEVEL,))
     kept = _kept_reason(question)
     if kept is not None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onnx_act.graph.edit import Editor
     from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
-    from onnx_act.rewrite.rule import Proposal, Subject
+    from onnx_act.rewrite.rule import Capabilities, Proposal, Subject
 
 _DECLARED: Final = "onnx_act.calls_are_declared"
 _WRITTEN_IN_PLACE: Final = frozenset({Spelling.OPERATOR, Spelling.CONTRIB, Spelling.EXPRESSION})
@@ -69,7 +69,7 @@ class FuseActivation:
         if probe is None:
             return Refusal(self.name, site.id, site.name, "the rank of its weight is not known")
         if probe not in known:
-            known[probe] = subject.targets.reason_against(probe)
+            known[probe] = reason_on(subject.targets, probe)
         if (against := known[probe]) is not None:
             return Refusal(self.name, site.id, site.name, f"{self.fused}: {against}")
         return Change(
@@ -149,6 +149,11 @@ def reason_in_types(site: Site) -> str | None:
         if inner in FLOATS and inner != dtype and inner.itemsize <= dtype.itemsize:
             return f"part of it is computed in {inner.name.lower()}, between two Casts"
     return None
+
+
+def reason_on(targets: Capabilities, probe: bytes) -> str | None:
+    """Why some target cannot be given a contrib operator: it has no kernel, or a wrong one."""
+    return targets.reason_against(probe) or targets.miscomputation(probe)
 
 
 def put_in_place(

@@ -16,6 +16,7 @@ from onnx_act.graph.types import shape_of
 from onnx_act.rewrite.fuse_activation import (
     put_in_place,
     reason_in_types,
+    reason_on,
     reason_to_keep,
     sites_after,
 )
@@ -67,7 +68,7 @@ def _propose(
         return Refusal(_RULE, site.id, site.name, place)
     probe = biased_probe(op_type, site, subject.model.content.ir_version)
     if probe not in known:
-        known[probe] = subject.targets.reason_against(probe)
+        known[probe] = reason_on(subject.targets, probe)
     if (against := known[probe]) is not None:
         return Refusal(_RULE, site.id, site.name, f"{op_type}: {against}")
     region = (adding, *site.nodes)

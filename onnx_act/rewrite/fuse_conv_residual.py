@@ -20,6 +20,7 @@ from onnx_act.rewrite.fuse_activation import (
     put_in_place,
     reason_in_types,
     reason_not_plain,
+    reason_on,
     reason_to_keep,
     sites_after,
 )
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from onnx_act.graph.edit import Editor
     from onnx_act.graph.sites import Site
-    from onnx_act.rewrite.rule import Capabilities, Proposal, Subject
+    from onnx_act.rewrite.rule import Proposal, Subject
 
 _RULE: Final = "fuse_conv_residual"
 _FUSED: Final = "FusedConv"
@@ -100,7 +101,7 @@ def _propose(
     probe = residual_probe(chosen.conv, attributes, site, subject.model.content.ir_version)
     assert probe is not None
     if probe not in known:
-        known[probe] = _reason_on(subject.targets, probe)
+        known[probe] = reason_on(subject.targets, probe)
     if (against := known[probe]) is not None:
         return Refusal(_RULE, site.id, site.name, f"{_FUSED} with a sum: {against}")
     region = (chosen.conv, chosen.adding, *site.nodes)
@@ -114,10 +115,6 @@ def _propose(
         apply=_edit(chosen, site, attributes),
         region=region,
     )
-
-
-def _reason_on(targets: Capabilities, probe: bytes) -> str | None:
-    return targets.reason_against(probe) or targets.miscomputation(probe)
 
 
 def _reason_against(sum_: _Sum, site: Site) -> str | None:

@@ -13,7 +13,12 @@ import onnx_ir as ir
 
 from onnx_act.activations.activation import MICROSOFT
 from onnx_act.graph.types import declare_like, dtype_of, shape_of
-from onnx_act.rewrite.fuse_activation import declare_results, reason_to_keep, sites_after
+from onnx_act.rewrite.fuse_activation import (
+    declare_results,
+    reason_on,
+    reason_to_keep,
+    sites_after,
+)
 from onnx_act.rewrite.fused_probes import normalization_probe
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
 from onnx_act.rewrite.writing import provenance_of
@@ -59,7 +64,7 @@ def _propose(
     version = subject.model.content.ir_version
     probe = normalization_probe(before, attributes, site, version, channels)
     if probe not in known:
-        known[probe] = subject.targets.reason_against(probe)
+        known[probe] = reason_on(subject.targets, probe)
     if (against := known[probe]) is not None:
         return Refusal(_RULE, site.id, site.name, f"{before.op_type}: {against}")
     region = (before, *site.nodes)

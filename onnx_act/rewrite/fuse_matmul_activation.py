@@ -21,6 +21,7 @@ from onnx_act.rewrite.fuse_activation import (
     put_in_place,
     reason_in_types,
     reason_not_plain,
+    reason_on,
     reason_to_keep,
     sites_after,
 )
@@ -113,7 +114,7 @@ def _propose(
         return Refusal(_RULE, site.id, site.name, layout)
     probe = gemm_probe(attributes, site, subject.model.content.ir_version)
     if probe not in known:
-        known[probe] = subject.targets.reason_against(probe)
+        known[probe] = reason_on(subject.targets, probe)
     if (against := known[probe]) is not None:
         return Refusal(_RULE, site.id, site.name, f"{_FUSED}: {against}")
     region = (biased.product, biased.adding, *site.nodes)

@@ -15,7 +15,11 @@ import onnx_ir as ir
 from onnx_act.graph.lower import LoweringUnavailableError, OperatorLowering
 from onnx_act.graph.probe_models import activation_probe
 from onnx_act.graph.sites import Spelling
-from onnx_act.rewrite.fuse_activation import put_in_place, reason_in_types
+from onnx_act.rewrite.fuse_activation import (
+    put_in_place,
+    reason_in_types,
+    reason_on,
+)
 from onnx_act.rewrite.rule import Change, Fidelity, Refusal
 from onnx_act.rewrite.writing import build
 
@@ -101,7 +105,7 @@ class FuseSpelling:
         except LoweringUnavailableError as error:
             return str(error)
         if probe not in known:
-            known[probe] = subject.targets.reason_against(probe)
+            known[probe] = reason_on(subject.targets, probe)
         against = known[probe]
         return None if against is None else f"{lowering.label}: {against}"
 

@@ -152,7 +152,7 @@ class Capabilities(Protocol):
         """
 
     def miscomputation(self, model: bytes) -> str | None:
-        """How some target's optimiser changes what this tiny model computes; None when none does.
+        """How some target's result of this tiny model is wrong; None when every one's is right.
 
         Args:
             model: serialised.

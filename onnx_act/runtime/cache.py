@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Names the folder of answers; without it they go where the system wants caches.
 CACHE_VARIABLE: Final = "ONNX_ACT_CACHE_DIR"
 # To be raised when the same question comes to mean something else.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _SUFFIX: Final = ".json"
 _CPUINFO: Final = Path("/proc/cpuinfo")
 # What names a processor and says what it can do, on x86 and on ARM.

@@ -1,23 +1,29 @@
-"""Whether the runtime's optimiser leaves alone what a model computes.
+"""Whether a provider computes what a model says, optimised and not.
 
-That a model runs at the default optimisation does not say that it is right there: ONNX Runtime
-before 1.27 gives FusedConv, when it changes the layout of convolutions on x86, a fourth input
-that it forgot to bring into that layout.
+That a model runs does not say that it is right: ONNX Runtime before 1.27 gives FusedConv, when it
+changes the layout of convolutions on x86, a fourth input that it forgot to bring into that layout,
+and OpenVINO (1.24.1) takes a FusedGemm with Elu for something else.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from onnx_act.errors import EvidenceError
 from onnx_act.runtime.feeds import make_feeds
-from onnx_act.runtime.session import CPU, OptimizationLevel, SessionSettings, open_session
+from onnx_act.runtime.session import CPU, CUDA, OptimizationLevel, SessionSettings, open_session
 from onnx_act.runtime.tensors import FLOATS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from onnx_act.runtime.tensors import Array
+
+    Feed = Mapping[str, Array]
+    Result = tuple[Array, ...]
 
 # Unit roundoff: half the distance from 1 to the next larger number.
 _UNIT: Final = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
@@ -27,10 +33,12 @@ _ALLOWED: Final = 64.0
 
 
 def miscomputation(model: bytes, provider: str = CPU) -> str | None:
-    """How the optimiser changes what a tiny model computes; None when it does not.
+    """How a provider's result of a tiny model is wrong; None when it is not.
 
-    Runs it at no and at the default optimisation on the same inputs. What is allowed is the
-    rounding of sums of up to a thousand terms with factors that are not large.
+    Runs it at no and at the default optimisation on the same inputs. What both are held against
+    is the CPU provider without optimisation, or, where that has no kernel for it, the provider
+    itself without optimisation. What is allowed is the rounding of sums of up to a thousand terms
+    with factors that are not large.
 
     Args:
         model: A serialised model of our own making (see `onnx_act.runtime.probe.can_run`).
@@ -39,17 +47,41 @@ def miscomputation(model: bytes, provider: str = CPU) -> str | None:
     Raises:
         ProviderUnavailableError: The provider is not there.
     """
+    # TF32 rounds to 10 bits, which is no mistake.
+    options = (("use_tf32", "0"),) if provider == CUDA else ()
+    plain = SessionSettings(
+        provider, OptimizationLevel.DISABLE, threads=1, provider_options=options
+    )
+    tuned = replace(plain, level=OptimizationLevel.ALL)
     try:
-        plain = open_session(model, SessionSettings(provider, OptimizationLevel.DISABLE, threads=1))
-        feeds = make_feeds(plain.inputs)
-        expected = [plain.run(feed) for feed in feeds]
+        session = open_session(model, plain)
+        feeds = make_feeds(session.inputs)
+        given = [session.run(feed) for feed in feeds]
     except EvidenceError as error:
-        return f"whether its optimiser changes the result cannot be told: {error}"
+        return f"whether its result is right cannot be told: {error}"
+    wanted = None if provider == CPU else _on_the_cpu(model, feeds)
+    if wanted is not None and (worst := _worst(feeds, wanted, given)):
+        return f"its result is not the CPU's (max difference {worst:.2g})"
     try:
-        tuned = open_session(model, SessionSettings(provider, OptimizationLevel.ALL, threads=1))
-        found = [tuned.run(feed) for feed in feeds]
+        optimised = [open_session(model, tuned).run(feed) for feed in feeds]
     except EvidenceError as error:
         return f"its optimiser makes something of it that does not run: {error}"
+    worst = _worst(feeds, given, optimised)
+    return f"its optimiser changes the result (max difference {worst:.2g})" if worst else None
+
+
+def _on_the_cpu(model: bytes, feeds: Sequence[Feed]) -> list[Result] | None:
+    """The result of the CPU provider; None where it has no kernel."""
+    settings = SessionSettings(CPU, OptimizationLevel.DISABLE, threads=1)
+    try:
+        session = open_session(model, settings)
+        return [session.run(feed) for feed in feeds]
+    except EvidenceError:
+        return None
+
+
+def _worst(feeds: Sequence[Feed], expected: Sequence[Result], found: Sequence[Result]) -> float:
+    """The largest difference that is more than rounding; 0 when there is none."""
     worst = 0.0
     for feed, wanted, given in zip(feeds, expected, found, strict=True):
         largest = max((_largest(value) for value in (*feed.values(), *wanted)), default=0.0)
@@ -57,7 +89,7 @@ def miscomputation(model: bytes, provider: str = CPU) -> str | None:
             distance = _distance(one, other)
             if distance > _allowed(one) * max(largest, 1.0):
                 worst = max(worst, distance)
-    return f"its optimiser changes the result (max difference {worst:.2g})" if worst else None
+    return worst
 
 
 def _allowed(value: Array) -> float:

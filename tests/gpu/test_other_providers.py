@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper, parser
 
 import onnx_act
 from onnx_act.runtime.session import CPU
@@ -59,3 +62,29 @@ def test_a_wrong_candidate_fails_there_too(models: Path, provider: str) -> None:
         models / "digits_cnn_relu.onnx", models / "digits_cnn_silu.onnx", providers=[provider]
     )
     assert report.exit_code == 1
+
+
+@pytest.mark.parametrize("provider", _OTHERS)
+@pytest.mark.parametrize(
+    "activation",
+    ["Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "Softplus", "Tanh"],
+)
+def test_what_is_fused_is_right_there_or_left(
+    provider: str, activation: str, tmp_path: Path
+) -> None:
+    """OpenVINO (1.24.1) runs a FusedGemm with Elu, and computes something else."""
+    model = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4,16] x) => (float[4,16] y) {{ d = Gemm (x, W, B) y = {activation} (d) }}"""
+    )
+    rng = np.random.default_rng(0)
+    model.graph.initializer.extend(
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in (("W", (16, 16)), ("B", (16,)))
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    report = onnx_act.fuse(tmp_path / "m.onnx", None, fuse="contrib", providers=[provider, "cpu"])
+    entry = report.to_dict()["models"][0]
+    assert report.exit_code == 0, entry["message"]
+    told = [*entry["changes"], *entry["refusals"]]
+    assert [t["rule"] for t in told] == ["fuse_gemm_activation"]

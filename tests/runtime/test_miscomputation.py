@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tiny_models import one_node
 from onnx_act.errors import EvidenceError, ProviderUnavailableError
 from onnx_act.runtime import miscomputation as module
 from onnx_act.runtime.miscomputation import miscomputation
-from onnx_act.runtime.session import OptimizationLevel, Session, open_session, runtime_version
+from onnx_act.runtime.session import CPU, OptimizationLevel, Session, open_session, runtime_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -165,9 +166,30 @@ def test_a_model_that_does_not_run_optimised(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_model_that_does_not_run_at_all() -> None:
     found = miscomputation(one_node("NoSuchOperator"))
     assert found is not None
-    assert found.startswith("whether its optimiser changes the result cannot be told: ")
+    assert found.startswith("whether its result is right cannot be told: ")
 
 
 def test_a_provider_that_is_not_there() -> None:
     with pytest.raises(ProviderUnavailableError):
         miscomputation(one_node("Relu"), "NoSuchExecutionProvider")
+
+
+def test_a_provider_is_held_against_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that runs something else, with its optimiser as without: here the CPU stands for it."""
+    model, other = one_node("Relu"), one_node("Abs")
+    opened: list[str] = []
+
+    def open_there(model: bytes, settings: SessionSettings) -> Session:
+        opened.append(settings.provider)
+        if settings.provider == CPU:
+            return open_session(model, settings)
+        return open_session(wrong, replace(settings, provider=CPU))
+
+    monkeypatch.setattr(module, "open_session", open_there)
+    wrong = other
+    found = miscomputation(model, "OtherExecutionProvider")
+    assert found is not None
+    assert found.startswith("its result is not the CPU's (max difference ")
+    assert CPU in opened
+    wrong = model
+    assert miscomputation(model, "OtherExecutionProvider") is None
