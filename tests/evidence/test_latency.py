@@ -11,7 +11,7 @@ from small_models import Net, save
 
 from onnx_act.evidence.latency import measure_latency
 from onnx_act.runtime.feeds import FeedRequest
-from onnx_act.runtime.session import Session
+from onnx_act.runtime.session import OptimizationLevel, Session, SessionSettings, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,24 @@ def test_the_request_decides_the_shape(tmp_path: Path) -> None:
     free = save(tmp_path / "a.onnx", [node], {}, inputs=[("x", None, ("N", 3, "H", 8))])
     latency = measure_latency(free, seconds=0.2, request=request)
     assert latency.shapes == (("x", (3, 3, 10, 8)),)
+
+
+def test_both_run_at_the_level_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Net().save(tmp_path / "a.onnx")
+    opened: set[OptimizationLevel] = set()
+
+    def recorded(path: Path, settings: SessionSettings) -> Session:
+        opened.add(settings.level)
+        return open_session(path, settings)
+
+    monkeypatch.setattr("onnx_act.evidence.latency.open_session", recorded)
+    measure_latency(model, model, seconds=0.1)
+    assert opened == {OptimizationLevel.ALL}
+    opened.clear()
+    measure_latency(model, model, seconds=0.1, level=OptimizationLevel.DISABLE)
+    assert opened == {OptimizationLevel.DISABLE}
 
 
 def test_slow_models_stay_within_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
