@@ -152,7 +152,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     peers = peer_versions()
     found = environment()
     print(f"ONNX Runtime {found.get('onnxruntime', '?')}, {cpu_model()}, {THREADS} thread")
-    print(", ".join(f"{name} {number}" for name, number in peers.items() if number is not None))
+    there = [f"{name} {number}" for name, number in peers.items() if number is not None]
+    if there:
+        print(", ".join(there))
     missing = [name for name, number in peers.items() if number is None]
     if missing:
         print(f"not installed, and left out: pip install {' '.join(missing)}")
