@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +12,14 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
 settings.register_profile("repeatable", derandomize=True, deadline=None, print_blob=True)
 settings.load_profile("repeatable")
 
 _CORPUS = os.environ.get("ONNX_ACT_CORPUS")
+_BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 _REASON = "the model corpus is not here: set ONNX_ACT_CORPUS to its folder to run this test"
 
 
@@ -49,3 +53,12 @@ def corpus() -> Path:
 @pytest.fixture(scope="session")
 def models() -> Path:
     return Path(__file__).parents[1] / "models"
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Imports a module of the folder `benchmarks`, which is scripts and no package, for one test."""
+    monkeypatch.syspath_prepend(str(_BENCHMARKS))
+    yield importlib.import_module
+    for path in _BENCHMARKS.glob("*.py"):
+        sys.modules.pop(path.stem, None)

@@ -62,7 +62,7 @@ class ProviderTargets:
         return None
 
     def miscomputation(self, model: bytes) -> str | None:
-        """How some provider's result of this tiny model is wrong; None when every one's is right."""
+        """How some provider computes this tiny model wrongly; None when every one is right."""
         for provider in self.providers:
             reason = _miscomputation(model, provider)
             if reason:
