@@ -57,7 +57,7 @@ def models() -> Path:
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Imports a module of the folder `benchmarks`, which is scripts and no package, for one test."""
+    """Imports a script of the folder `benchmarks`, which is no package, for one test."""
     monkeypatch.syspath_prepend(str(_BENCHMARKS))
     yield importlib.import_module
     for path in _BENCHMARKS.glob("*.py"):
