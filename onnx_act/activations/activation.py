@@ -132,6 +132,34 @@ def value_at(f: Sampler, x: float) -> float:
     return float(np.reshape(f(np.array([x])), -1)[0])
 
 
+def any_parameters(_: Parameters) -> bool:
+    """Whether a respelling is right for these parameters: for all."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Respelling:
+    """Another formula of the same function, for the sake of what runtimes do with it.
+
+    Every operation of the formula is one operator of the model, in this order. That the function
+    is the same is proved by test; how exact it is in some runtime is measured there.
+
+    Attributes:
+        name: unique among those of the activation; kept in caches and profiles.
+        formula: as that of the activation, with the same arguments.
+        suits: whether it is right for these parameters.
+        is_channelwise: whether its factors are written one per channel even where they are all
+            the same, because runtimes make a depthwise convolution of such a product.
+        note: what speaks for it, in a few words.
+    """
+
+    name: str
+    formula: Callable[..., Expr]
+    suits: Callable[[Parameters], bool] = any_parameters
+    is_channelwise: bool = False
+    note: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Another name for an activation with some parameters set, such as quick_gelu."""
@@ -153,6 +181,7 @@ class Activation:
             cannot be of this kind. The result is a proposal: `identify` confirms it.
         aliases: other names; case and underscores never matter.
         presets: names that stand for this activation with some parameters set.
+        respellings: further formulas of it, which a runtime may run faster or more exactly.
         note: what a user should know beyond the formula.
         index_only: True when it is listed only on request, being plain arithmetic elsewhere.
     """
@@ -164,6 +193,7 @@ class Activation:
     read_back: Callable[[Sampler], dict[str, ParameterValue] | None] | None = None
     aliases: tuple[str, ...] = ()
     presets: tuple[Preset, ...] = ()
+    respellings: tuple[Respelling, ...] = ()
     note: str = ""
     index_only: bool = False
 
@@ -198,10 +228,18 @@ class Activation:
             bound[found.name] = found.check(value, self.name)
         return bound
 
-    def expression(self, given: Parameters | None = None) -> Expr:
-        """The formula with these parameters (defaults for the rest) as an expression over x."""
+    def expression(
+        self, given: Parameters | None = None, respelling: Respelling | None = None
+    ) -> Expr:
+        """The formula with these parameters (defaults for the rest) as an expression over x.
+
+        Args:
+            given: parameters.
+            respelling: one of `respellings`, to take its formula instead.
+        """
         values = self.bind(given)
-        return self.formula(X, *(_operand(values[p.name], p.name) for p in self.parameters))
+        formula = self.formula if respelling is None else respelling.formula
+        return formula(X, *(_operand(values[p.name], p.name) for p in self.parameters))
 
     def open_expression(self, given: Parameters | None = None) -> Expr:
         """The formula with its numeric parameters left open, for printing."""

@@ -9,11 +9,24 @@ from onnx_act.activations.activation import (
     Activation,
     Operator,
     Parameter,
+    Parameters,
     ParameterValue,
+    Respelling,
     Sampler,
     value_at,
 )
-from onnx_act.activations.primitives import exp, expm1, maximum, minimum, softplus
+from onnx_act.activations.primitives import (
+    Expr,
+    exp,
+    expm1,
+    greater,
+    log,
+    maximum,
+    minimum,
+    softplus,
+    tanh,
+    where,
+)
 
 _FAR: Final = -1e6
 _SATURATION: Final = "depth of the left tail"
@@ -37,11 +50,48 @@ def _read_softplus(f: Sampler) -> dict[str, ParameterValue] | None:
     return {"beta": math.log(2.0) / middle} if middle > 0 else None
 
 
+def _is_shallow(parameters: Parameters) -> bool:
+    """Whether alpha (e^x - 1) is nowhere below x left of zero."""
+    return 0.0 <= float(parameters["alpha"]) <= 1.0
+
+
+def _expm1_of_tanh(x: Expr) -> Expr:
+    # (1 + t) / (1 - t) = e^x with t = tanh(x / 2), so that e^x - 1 = 2 t / (1 - t): small where x
+    # is, and no difference of numbers near each other for x <= 0.
+    t = tanh(x * 0.5)
+    return (t + t) / (1 - t)
+
+
+def _log1p(u: Expr) -> Expr:
+    # log of the rounded 1 + u, and what the rounding took; the next term is below u 2^-24 in
+    # float32 and u 2^-53 in float64.
+    s = 1 + u
+    return log(s) + (u - (s - 1)) / s
+
+
 ELU = Activation(
     "elu",
     lambda x, alpha: maximum(x, 0) + alpha * expm1(minimum(x, 0)),
     parameters=(Parameter("alpha", 1.0, _SATURATION),),
     operators=(Operator("Elu", 6, {"alpha": "alpha"}),),
+    respellings=(
+        Respelling(
+            "maximum",
+            lambda x, alpha: maximum(x, (exp(minimum(x, 0)) - 1) * alpha),
+            _is_shallow,
+        ),
+        Respelling(
+            "clipped maximum",
+            lambda x, alpha: maximum(x, (minimum(exp(x), 1) - 1) * alpha),
+            _is_shallow,
+        ),
+        Respelling(
+            "tanh",
+            lambda x, alpha: maximum(x, _expm1_of_tanh(minimum(x, 0)) * alpha),
+            _is_shallow,
+            note="keeps the digits near zero",
+        ),
+    ),
     read_back=_read_depth,
 )
 
@@ -53,6 +103,25 @@ SELU = Activation(
         Parameter("gamma", _SELU_GAMMA, "slope right of zero", aliases=("scale",)),
     ),
     operators=(Operator("Selu", 6, {"alpha": "alpha", "gamma": "gamma"}),),
+    respellings=(
+        Respelling(
+            "sum",
+            lambda x, alpha, gamma: (
+                gamma * maximum(x, 0) + (exp(minimum(x, 0)) - 1) * (alpha * gamma)
+            ),
+        ),
+        Respelling(
+            "choice",
+            lambda x, alpha, gamma: where(greater(x, 0), gamma * x, (exp(x) - 1) * (alpha * gamma)),
+        ),
+        Respelling(
+            "tanh",
+            lambda x, alpha, gamma: (
+                gamma * maximum(x, 0) + _expm1_of_tanh(minimum(x, 0)) * (alpha * gamma)
+            ),
+            note="keeps the digits near zero",
+        ),
+    ),
     read_back=_read_selu,
 )
 
@@ -61,6 +130,17 @@ CELU = Activation(
     lambda x, alpha: maximum(x, 0) + alpha * expm1(minimum(x, 0) / alpha),
     parameters=(Parameter("alpha", 1.0, _SATURATION, positive=True),),
     operators=(Operator("Celu", 12, {"alpha": "alpha"}),),
+    respellings=(
+        Respelling(
+            "maximum",
+            lambda x, alpha: maximum(x, (exp(minimum(x, 0) / alpha) - 1) * alpha),
+        ),
+        Respelling(
+            "tanh",
+            lambda x, alpha: maximum(x, _expm1_of_tanh(minimum(x, 0) / alpha) * alpha),
+            note="keeps the digits near zero",
+        ),
+    ),
     read_back=_read_depth,
     note="With alpha 1 it is elu, and is recognised as that unless the operator says Celu.",
 )
@@ -70,10 +150,28 @@ SOFTPLUS = Activation(
     lambda x, beta: softplus(beta * x) / beta,
     parameters=(Parameter("beta", 1.0, "sharpness", positive=True),),
     operators=(Operator("Softplus", 1, requires={"beta": 1.0}),),
+    respellings=(
+        Respelling(
+            "logarithm",
+            lambda x, beta: maximum(x, 0) + _log1p(exp(-abs(beta * x))) / beta,
+            note="nothing overflows, and both tails keep their digits",
+        ),
+    ),
     read_back=_read_softplus,
 )
 
-LOGSIGMOID = Activation("logsigmoid", lambda x: -softplus(-x), aliases=("log_sigmoid",))
+LOGSIGMOID = Activation(
+    "logsigmoid",
+    lambda x: -softplus(-x),
+    respellings=(
+        Respelling(
+            "logarithm",
+            lambda x: minimum(x, 0) - _log1p(exp(-abs(x))),
+            note="nothing overflows, and both tails keep their digits",
+        ),
+    ),
+    aliases=("log_sigmoid",),
+)
 
 EXP = Activation(
     "exp",

@@ -10,14 +10,19 @@ from onnx_act.activations.activation import (
     Activation,
     Operator,
     Parameter,
+    Parameters,
     ParameterValue,
     Preset,
+    Respelling,
     Sampler,
     value_at,
 )
 from onnx_act.activations.primitives import (
     Expr,
+    erf,
+    exp,
     hard_sigmoid,
+    minimum,
     normal_cdf,
     sigmoid,
     softplus,
@@ -46,12 +51,41 @@ def _read_swish(f: Sampler) -> dict[str, ParameterValue] | None:
     return None
 
 
+def _mish_of_ratio(x: Expr) -> Expr:
+    # tanh(log(1 + e)) = n / (n + 2) with n = (1 + e)^2 - 1 = e (e + 2), where nothing cancels;
+    # where e or n is infinite, 2 / n is 0 and the result x.
+    e = exp(x)
+    return x / (1 + 2 / (e * (e + 2)))
+
+
+def _mish_of_bounded(x: Expr) -> Expr:
+    # At 20 the ratio is 1 in float32 and float64's e^40 far from overflow.
+    e = exp(minimum(x, 20))
+    n = e * (e + 2)
+    return x * (n / (n + 2))
+
+
+def _is_exact_gelu(parameters: Parameters) -> bool:
+    return parameters["approximate"] == "none"
+
+
+def _is_tanh_gelu(parameters: Parameters) -> bool:
+    return parameters["approximate"] == "tanh"
+
+
 SILU = Activation(
     "silu",
     lambda x: x * sigmoid(x),
     operators=(
         Operator("Swish", 24, {"alpha": 1.0}),
         Operator("QuickGelu", 1, {"alpha": 1.0}, domain=MICROSOFT),
+    ),
+    respellings=(
+        Respelling(
+            "quotient",
+            lambda x: x / (1 + exp(-x)),
+            note="keeps the digits of the left tail, which runtimes' sigmoid has not",
+        ),
     ),
 )
 
@@ -79,13 +113,40 @@ GELU = Activation(
         Operator("Gelu", 1, requires={"approximate": "none"}, domain=MICROSOFT),
         Operator("FastGelu", 1, requires={"approximate": "tanh"}, domain=MICROSOFT),
     ),
+    respellings=(
+        Respelling(
+            "erf",
+            lambda x, _: x * (1 + erf(x / math.sqrt(2.0))) * 0.5,
+            _is_exact_gelu,
+            note="the form that exporters write and runtimes fuse",
+        ),
+        Respelling(
+            "halved erf",
+            lambda x, _: x * 0.5 * (1 + erf(x / math.sqrt(2.0))),
+            _is_exact_gelu,
+        ),
+        Respelling(
+            "tanh",
+            lambda x, _: x * 0.5 * (1 + tanh(math.sqrt(2.0 / math.pi) * (x + _GELU_CUBIC * x**3))),
+            _is_tanh_gelu,
+            note="the form that exporters write and runtimes fuse",
+        ),
+    ),
     presets=(
         Preset("fast_gelu", {"approximate": "tanh"}),
         Preset("gelu_tanh", {"approximate": "tanh"}),
     ),
 )
 
-MISH = Activation("mish", lambda x: x * tanh(softplus(x)), operators=(Operator("Mish", 18),))
+MISH = Activation(
+    "mish",
+    lambda x: x * tanh(softplus(x)),
+    operators=(Operator("Mish", 18),),
+    respellings=(
+        Respelling("quotient", _mish_of_ratio, note="one exponential, exact in both tails"),
+        Respelling("bounded", _mish_of_bounded, note="nothing overflows on the way"),
+    ),
+)
 
 HARDSWISH = Activation(
     "hardswish",

@@ -254,6 +254,11 @@ def exp(a: Operand) -> Expr:
     return apply(Op.EXP, a)
 
 
+def log(a: Operand) -> Expr:
+    """Natural logarithm."""
+    return apply(Op.LOG, a)
+
+
 def expm1(a: Operand) -> Expr:
     """exp(a) - 1 without cancellation near zero."""
     return apply(Op.EXPM1, a)

@@ -11,7 +11,9 @@ from onnx_act.activations.activation import (
     Activation,
     Operator,
     Parameter,
+    Parameters,
     ParameterValue,
+    Respelling,
     Sampler,
     value_at,
 )
@@ -79,6 +81,43 @@ def _read_softshrink(f: Sampler) -> dict[str, ParameterValue] | None:
     return {"lambd": shift} if 0.0 <= shift < 64.0 else None
 
 
+def _at_most_one(parameters: Parameters) -> bool:
+    """Whether no slope is above 1, where the line left of zero lies above the identity.
+
+    Nor 0, which makes NaN of infinity.
+    """
+    slopes = np.asarray(next(iter(parameters.values())), np.float64)
+    return bool(np.all((slopes <= 1.0) & (slopes != 0.0)))
+
+
+def _between_zero_and_one(parameters: Parameters) -> bool:
+    slopes = np.asarray(next(iter(parameters.values())), np.float64)
+    return bool(np.all((slopes > 0.0) & (slopes <= 1.0)))
+
+
+_SLOPED_RESPELLINGS: Final = (
+    Respelling(
+        "two relus",
+        lambda x, slope: maximum(x, 0) + (-slope) * maximum(-1 * x, 0),
+        is_channelwise=True,
+        note="stays in the blocked layout behind a convolution, as exact as the operator",
+    ),
+    Respelling("maximum", lambda x, slope: maximum(x, slope * x), _at_most_one),
+    Respelling(
+        "channelwise maximum",
+        lambda x, slope: maximum(x, slope * x),
+        _at_most_one,
+        is_channelwise=True,
+    ),
+    Respelling(
+        "two slopes",
+        lambda x, slope: slope * x + (1 - slope) * maximum(x, 0),
+        _between_zero_and_one,
+        is_channelwise=True,
+        note="rounds right of zero, where the function does not",
+    ),
+)
+
 IDENTITY = Activation(
     "identity",
     lambda x: x,
@@ -100,6 +139,7 @@ LEAKY_RELU = Activation(
     lambda x, negative_slope: where(greater(x, 0), x, negative_slope * x),
     parameters=(Parameter("negative_slope", 0.01, _SLOPE, aliases=("alpha", "slope")),),
     operators=(Operator("LeakyRelu", 6, {"alpha": "negative_slope"}),),
+    respellings=_SLOPED_RESPELLINGS,
     read_back=_read_slope,
 )
 
@@ -108,6 +148,7 @@ PRELU = Activation(
     lambda x, slope: where(greater(x, 0), x, slope * x),
     parameters=(Parameter("slope", 0.25, _SLOPE, per_channel=True, aliases=("weight", "alpha")),),
     operators=(Operator("PRelu", 7, inputs=("slope",)),),
+    respellings=_SLOPED_RESPELLINGS,
     read_back=_read_slopes,
     note="The slope is one number, or one per channel or element.",
 )

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnx_ir as ir
 
+from onnx_act.activations.folding import CONSTANTS, fold_constants, spread_factors
 from onnx_act.activations.formula import text
 from onnx_act.activations.primitives import (
     ArraySource,
     Expr,
     Op,
-    constant,
     constant_value,
     topological,
 )
-from onnx_act.activations.readings import evaluate
 from onnx_act.graph.types import infer_as
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from onnx_act.activations.activation import Activation, Operator, Parameters
+    from onnx_act.activations.activation import Activation, Operator, Parameters, Respelling
 
 # One ONNX operator each; the opset is the first whose version broadcasts or exists.
 _DIRECT: Final[Mapping[Op, tuple[str, int]]] = {
@@ -67,6 +66,11 @@ class OperatorLowering:
     operator: Operator
 
     @property
+    def key(self) -> str:
+        """What it is called in caches and profiles."""
+        return self.label
+
+    @property
     def label(self) -> str:
         """The operator with its domain."""
         domain = f"{self.operator.domain}." if self.operator.domain else ""
@@ -75,9 +79,22 @@ class OperatorLowering:
 
 @dataclass(frozen=True, slots=True)
 class ExpressionLowering:
-    """An activation as its formula, in primitive operators."""
+    """An activation as its formula, in primitive operators.
+
+    Attributes:
+        formula: as text.
+        respelling: the formula that is taken instead of the activation's own.
+        channels: how many of them the place has, where factors are written one per channel.
+    """
 
     formula: str
+    respelling: Respelling | None = None
+    channels: int | None = None
+
+    @property
+    def key(self) -> str:
+        """What it is called in caches and profiles."""
+        return OWN_FORMULA if self.respelling is None else self.respelling.name
 
     @property
     def label(self) -> str:
@@ -86,6 +103,8 @@ class ExpressionLowering:
 
 
 Lowering = OperatorLowering | ExpressionLowering
+#: The key of an activation's own formula.
+OWN_FORMULA: Final = "formula"
 
 
 def lowerings(
@@ -106,6 +125,28 @@ def lowerings(
     ]
     found.append(ExpressionLowering(text(activation.expression(parameters))))
     return found
+
+
+def respelled_lowerings(
+    activation: Activation, parameters: Parameters, channels: int | None
+) -> list[Lowering]:
+    """The respellings of an activation that suit its parameters.
+
+    Args:
+        activation: what to write.
+        parameters: all its parameters.
+        channels: how many of them its place has, by the second of four dimensions; None where
+            that is not known, or where the dimensions are not four.
+    """
+    return [
+        ExpressionLowering(
+            text(activation.expression(parameters, respelling)),
+            respelling,
+            channels if respelling.is_channelwise else None,
+        )
+        for respelling in activation.respellings
+        if respelling.suits(parameters) and not (respelling.is_channelwise and channels is None)
+    ]
 
 
 class NodeEmitter:
@@ -209,7 +250,10 @@ def emit(
         LoweringUnavailableError: the opset or dtype has not got what it takes.
     """
     if isinstance(lowering, ExpressionLowering):
-        return _emit_expression(activation.expression(parameters), x, emitter)
+        formula = fold_constants(activation.expression(parameters, lowering.respelling))
+        if lowering.channels is not None:
+            formula = spread_factors(formula, lowering.channels)
+        return _emit_expression(formula, x, emitter)
     operator = lowering.operator
     if operator.op_type == "Clip":
         bounds = operator.attribute_values(parameters)
@@ -228,8 +272,7 @@ def _input_shape(value: object) -> npt.NDArray[np.float64]:
     return array.reshape(1) if array.ndim == 0 else array
 
 
-def _emit_expression(formula: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Value:
-    root = _fold_numbers(formula)
+def _emit_expression(root: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Value:
     done: dict[int, ir.Value] = {}
 
     def operand(node: Expr) -> ir.Value:
@@ -246,24 +289,12 @@ def _emit_expression(formula: Expr, x: ir.Value, emitter: NodeEmitter) -> ir.Val
     for node in topological(root):
         if node.op is Op.VARIABLE:
             done[id(node)] = x
-        elif node.op not in {Op.CONSTANT, Op.ARRAY} and not _is_inner_bound(node, root):
+        elif node.op not in CONSTANTS and not _is_inner_bound(node, root):
             done[id(node)] = _emit_node(node, operand, emitter)
     result = done.get(id(root))
     if result is x or result is None:
         return emitter.op("Identity", operand(root))
     return result
-
-
-def _fold_numbers(root: Expr) -> Expr:
-    """`root` with what it computes of numbers alone as numbers: rounded once, and no nodes."""
-    done: dict[int, Expr] = {}
-    for node in topological(root):
-        args = tuple(done[id(a)] for a in node.args)
-        folded = Expr(node.op, args) if args else node
-        if args and all(a.op is Op.CONSTANT for a in args):
-            folded = constant(float(evaluate(folded, np.zeros(()))))
-        done[id(node)] = folded
-    return done[id(root)]
 
 
 def _is_inner_bound(node: Expr, root: Expr) -> bool:
@@ -309,7 +340,7 @@ def _emit_node(node: Expr, operand: Callable[[Expr], ir.Value], emitter: NodeEmi
     if node.op not in _DIRECT:
         raise LoweringUnavailableError(f"no operator is known for {node.op.value}")
     op_type, since = _DIRECT[node.op]
-    has_constant = any(a.op in {Op.CONSTANT, Op.ARRAY} for a in node.args)
+    has_constant = any(a.op in CONSTANTS for a in node.args)
     if has_constant or since > _BROADCASTS:
         _need(op_type, since, emitter)
     return emitter.op(op_type, *(operand(a) for a in node.args))
