@@ -166,7 +166,7 @@ LOGSIGMOID = Activation(
     respellings=(
         Respelling(
             "logarithm",
-            lambda x: minimum(x, 0) - _log1p(exp(-abs(x))),
+            lambda x: -(maximum(-x, 0) + _log1p(exp(-abs(x)))),
             note="nothing overflows, and both tails keep their digits",
         ),
     ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import onnx_ir as ir
 
-from onnx_act.graph.lower import NodeEmitter, emit
+from onnx_act.graph.lower import ExpressionLowering, NodeEmitter, emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,6 +33,8 @@ def activation_probe(
     """A model of one activation of `x`, [1, size], written as `lowering` says.
 
     Per-channel parameters stand as their first value: kernels do not depend on how many there are.
+    A lowering with one factor per channel stands behind a convolution that changes nothing, with
+    `x` of [1, channels, 1, size / channels], rounded up: that is the place it is made for.
 
     Raises:
         LoweringUnavailableError: it cannot be written so at this opset or dtype.
@@ -40,10 +42,16 @@ def activation_probe(
     simple = {
         k: float(v.flat[0]) if isinstance(v, np.ndarray) else v for k, v in parameters.items()
     }
-    x = _value("x", dtype, (1, size))
     emitter = NodeEmitter(dtype, scope.opset(), _numbered(), "probe")
-    y = emit(lowering, activation, simple, x, emitter)
-    y.type, y.shape = ir.TensorType(dtype), ir.Shape((1, size))
+    channels = lowering.channels if isinstance(lowering, ExpressionLowering) else None
+    if channels is None:
+        x = place = _value("x", dtype, (1, size))
+    else:
+        x = _value("x", dtype, (1, channels, 1, -(-size // channels)))
+        place = emitter.op("Conv", x, emitter.constant(np.ones((channels, 1, 1, 1))))
+        emitter.nodes[-1].attributes["group"] = ir.AttrInt64("group", channels)
+    y = emit(lowering, activation, simple, place, emitter)
+    y.type, y.shape = ir.TensorType(dtype), x.shape
     return _model([x], [y], emitter.nodes, scope, ir_version)
 
 
