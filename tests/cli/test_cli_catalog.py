@@ -85,5 +85,50 @@ def test_a_plot_that_cannot_be(tmp_path: Path, capsys: Capture) -> None:
     assert names_in(tmp_path) == {"file"}
 
 
+def test_accuracy(capsys: Capture) -> None:
+    ran = run_here(capsys, "catalog", "mish", "--accuracy")
+    assert (ran.code, ran.err) == (0, "")
+    for shown in ("mish", "opset", "p99 ulp", "reference", "as exact", "quotient"):
+        assert shown in ran.out
+
+
+def test_accuracy_as_json(capsys: Capture) -> None:
+    document = run_here(capsys, "catalog", "leaky_relu", "--accuracy", *JSON).document
+    assert document["schema"] == "onnx-act/catalog/1"
+    (entry,) = document["activations"]
+    ways = {way["key"]: way for way in entry["accuracy"]}
+    assert {way["kind"] for way in ways.values()} == {"operator", "formula", "respelling"}
+    assert {way["provider"] for way in ways.values()} == {"CPUExecutionProvider"}
+    assert len({way["opset"] for way in ways.values()}) == 1
+    assert ways["LeakyRelu"]["exactness"] == "reference"
+    assert ways["two slopes"]["exactness"] == "approximate"
+    assert ways["two slopes"]["is_channelwise"]
+    for way in ways.values():
+        assert way["accuracy"]["wrong_at"] == []
+        assert 0 <= way["accuracy"]["median_ulp"] <= way["accuracy"]["p99_ulp"]
+
+
+def test_accuracy_for_given_parameters(capsys: Capture) -> None:
+    """A slope above 1 leaves fewer ways, and the measure follows the parameter."""
+    asked = ("catalog", "leaky_relu", "--set", "alpha=2", "--accuracy", *JSON)
+    (entry,) = run_here(capsys, *asked).document["activations"]
+    ways = {way["key"]: way for way in entry["accuracy"]}
+    assert set(ways) == {"LeakyRelu", "formula", "two relus"}
+    assert max(way["accuracy"]["p99_ulp"] for way in ways.values()) == 0.0
+
+
+def test_only_accuracy_adds_accuracy(capsys: Capture) -> None:
+    (entry,) = run_here(capsys, "catalog", "mish", *JSON).document["activations"]
+    assert "accuracy" not in entry
+
+
+def test_accuracy_of_nothing_or_on_nothing(capsys: Capture) -> None:
+    assert_wrong_use(run_here(capsys, "catalog", "--accuracy"), "--accuracy needs", "NAME")
+    assert_wrong_use(run_here(capsys, "catalog", "mish", "--provider", "cpu"), "--accuracy")
+    missing = ("catalog", "mish", "--accuracy", "--provider", "dml")
+    assert_wrong_use(run_here(capsys, *missing), "dml", code=4)
+    assert_wrong_use(run_here(capsys, "catalog", "mihs", "--accuracy"), "mish")
+
+
 def test_an_unknown_name(capsys: Capture) -> None:
     assert_wrong_use(run_here(capsys, "catalog", "gleu"), "unknown activation 'gleu'", "gelu")
