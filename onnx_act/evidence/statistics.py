@@ -123,3 +123,26 @@ def bootstrap_ratio(
 def student_t95(freedom: int) -> float:
     """The two-sided 95 % quantile of Student's t for at least one degree of freedom."""
     return _T95[freedom - 1] if freedom <= len(_T95) else _Z95 + 2.4 / freedom
+
+
+def median_interval(values: Sequence[float]) -> Interval | None:
+    """The median with an interval of at least 95 %, of any distribution.
+
+    Between order statistics: the number of values below the median is binomial with one half.
+
+    Args:
+        values: Independent; in any order.
+
+    Returns:
+        None of fewer than six, of which even the least and the largest do not reach 95 %.
+    """
+    ordered = sorted(values)
+    count = len(ordered)
+    tail, k = 0.0, 0
+    # The k-th from each end is outside with probability 2 P(fewer than k below).
+    while k < count // 2 and 2 * (tail + math.comb(count, k) / 2**count) <= 0.05:
+        tail += math.comb(count, k) / 2**count
+        k += 1
+    if k == 0:
+        return None
+    return Interval(float(np.median(ordered)), ordered[k - 1], ordered[count - k])

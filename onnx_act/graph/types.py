@@ -111,20 +111,21 @@ def infer_as(value: ir.Value, dtype: ir.DataType | None, shape: Dims | None) -> 
 
 def annotate_types(model: ir.Model, proto: onnx.ModelProto) -> None:
     """Note the inferred type of every value of `model`, which was read from `proto`."""
-    inferred = _infer(_proxy(proto))
+    inferred = infer_types(without_weights(proto))
     if inferred is not None:
         _transfer(inferred.graph, model.graph)
     _annotate_functions(model, proto)
 
 
-def _infer(proxy: onnx.ModelProto) -> onnx.ModelProto | None:
+def infer_types(proxy: onnx.ModelProto) -> onnx.ModelProto | None:
+    """What onnx infers of a model without weights; None where it rejects it."""
     try:
         return onnx.shape_inference.infer_shapes(proxy, data_prop=True)
     except Exception:  # noqa: BLE001 - inference is advice; a model it rejects may still run
         return None
 
 
-def _proxy(proto: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     """`proto` without weights, and with stand-ins for contrib operators."""
     proxy = onnx.ModelProto(ir_version=proto.ir_version)
     proxy.opset_import.extend(proto.opset_import)
@@ -252,6 +253,6 @@ def _annotate_body(
             info = onnx.helper.make_tensor_value_info(name, int(dtype), dims)
             proxy.graph.input.append(info)
     proxy.graph.output.extend(onnx.ValueInfoProto(name=name) for name in body.output)
-    inferred = _infer(proxy)
+    inferred = infer_types(proxy)
     if inferred is not None:
         _transfer(inferred.graph, function.graph)

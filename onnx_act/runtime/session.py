@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from onnx_act.runtime.tensors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -77,6 +77,8 @@ class SessionSettings:
             not, opening such a model fails.
         optimized_to: A file for what the optimiser made of the model, its weights in a file
             beside it that is called `WEIGHTS`.
+        profile_to: How the file begins to which the runtime writes its profile, see
+            `Session.end_profile`.
     """
 
     provider: str = CPU
@@ -86,6 +88,7 @@ class SessionSettings:
     provider_options: tuple[tuple[str, str], ...] = ()
     cpu_may_help: bool = True
     optimized_to: Path | None = None
+    profile_to: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,10 @@ class Session:
         if self._needs_values((*feeds, *names)):
             return partial(self._native.run_with_ort_values, names, self._values(feeds))
         return partial(self._native.run, names, dict(feeds))
+
+    def end_profile(self) -> Path:
+        """Stop profiling, which `SessionSettings.profile_to` asked for; the file it is in."""
+        return Path(self._native.end_profiling())
 
     def _checked(self, outputs: Sequence[str] | None) -> list[str]:
         names = [spec.name for spec in self.outputs] if outputs is None else list(outputs)
@@ -296,6 +303,9 @@ def _session_options(settings: SessionSettings) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if settings.provider != CPU and not settings.cpu_may_help:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    if settings.profile_to is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(settings.profile_to)
     if settings.optimized_to is not None:
         options.optimized_model_filepath = str(settings.optimized_to)
         # Also what keeps a model of more than 2 GB out of a single message, which cannot hold it.

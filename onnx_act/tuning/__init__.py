@@ -1,0 +1,1 @@
+"""Choices made by measuring: which way to write an activation."""
