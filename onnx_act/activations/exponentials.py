@@ -19,13 +19,12 @@ from onnx_act.activations.primitives import (
     Expr,
     exp,
     expm1,
-    greater,
+    hard_sigmoid,
     log,
     maximum,
     minimum,
     softplus,
     tanh,
-    where,
 )
 
 _FAR: Final = -1e6
@@ -52,14 +51,23 @@ def _read_softplus(f: Sampler) -> dict[str, ParameterValue] | None:
 
 def _is_shallow(parameters: Parameters) -> bool:
     """Whether alpha (e^x - 1) is nowhere below x left of zero."""
-    return 0.0 <= float(parameters["alpha"]) <= 1.0
+    return float(parameters["alpha"]) <= 1.0
 
 
-def _expm1_of_tanh(x: Expr) -> Expr:
+def _are_positive(parameters: Parameters) -> bool:
+    return float(parameters["alpha"]) > 0.0 and float(parameters["gamma"]) > 0.0
+
+
+def _half_expm1_of_tanh(x: Expr) -> Expr:
     # (1 + t) / (1 - t) = e^x with t = tanh(x / 2), so that e^x - 1 = 2 t / (1 - t): small where x
     # is, and no difference of numbers near each other for x <= 0.
     t = tanh(x * 0.5)
-    return (t + t) / (1 - t)
+    return t / (1 - t)
+
+
+def _depth(e: Expr) -> Expr:
+    # 1 - e^x left of zero and 0 right of it; the difference is as exact as that of e^x - 1.
+    return hard_sigmoid(e, -1, 1)
 
 
 def _log1p(u: Expr) -> Expr:
@@ -86,8 +94,13 @@ ELU = Activation(
             _is_shallow,
         ),
         Respelling(
+            "ramp",
+            lambda x, alpha: maximum(x, 0) - alpha * _depth(exp(x)),
+            note="right for every alpha",
+        ),
+        Respelling(
             "tanh",
-            lambda x, alpha: maximum(x, _expm1_of_tanh(minimum(x, 0)) * alpha),
+            lambda x, alpha: maximum(x, _half_expm1_of_tanh(minimum(x, 0)) * (2 * alpha)),
             _is_shallow,
             note="keeps the digits near zero",
         ),
@@ -111,13 +124,21 @@ SELU = Activation(
             ),
         ),
         Respelling(
-            "choice",
-            lambda x, alpha, gamma: where(greater(x, 0), gamma * x, (exp(x) - 1) * (alpha * gamma)),
+            "ramp",
+            lambda x, alpha, gamma: gamma * maximum(x, 0) - (alpha * gamma) * _depth(exp(x)),
+        ),
+        Respelling(
+            "two relus",
+            lambda x, alpha, gamma: (
+                maximum(gamma * x, 0) - maximum(alpha * gamma - alpha * gamma * exp(x), 0)
+            ),
+            _are_positive,
+            note="fewer passes than a sum, and an absolute error a little larger near zero",
         ),
         Respelling(
             "tanh",
             lambda x, alpha, gamma: (
-                gamma * maximum(x, 0) + _expm1_of_tanh(minimum(x, 0)) * (alpha * gamma)
+                gamma * maximum(x, 0) + _half_expm1_of_tanh(minimum(x, 0)) * (2 * alpha * gamma)
             ),
             note="keeps the digits near zero",
         ),
@@ -136,8 +157,12 @@ CELU = Activation(
             lambda x, alpha: maximum(x, (exp(minimum(x, 0) / alpha) - 1) * alpha),
         ),
         Respelling(
+            "ramp",
+            lambda x, alpha: maximum(x, 0) - alpha * _depth(exp(x / alpha)),
+        ),
+        Respelling(
             "tanh",
-            lambda x, alpha: maximum(x, _expm1_of_tanh(minimum(x, 0) / alpha) * alpha),
+            lambda x, alpha: maximum(x, _half_expm1_of_tanh(minimum(x, 0) / alpha) * (2 * alpha)),
             note="keeps the digits near zero",
         ),
     ),
@@ -156,6 +181,11 @@ SOFTPLUS = Activation(
             lambda x, beta: maximum(x, 0) + _log1p(exp(-abs(beta * x))) / beta,
             note="nothing overflows, and both tails keep their digits",
         ),
+        Respelling(
+            "plain logarithm",
+            lambda x, beta: maximum(x, 0) + log(1 + exp(-abs(beta * x))) / beta,
+            note="loses the digits of the left tail",
+        ),
     ),
     read_back=_read_softplus,
 )
@@ -168,6 +198,11 @@ LOGSIGMOID = Activation(
             "logarithm",
             lambda x: -(maximum(-x, 0) + _log1p(exp(-abs(x)))),
             note="nothing overflows, and both tails keep their digits",
+        ),
+        Respelling(
+            "plain logarithm",
+            lambda x: -(maximum(-x, 0) + log(1 + exp(-abs(x)))),
+            note="loses the digits of the right tail",
         ),
     ),
     aliases=("log_sigmoid",),

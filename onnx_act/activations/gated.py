@@ -65,6 +65,15 @@ def _mish_of_bounded(x: Expr) -> Expr:
     return x * (n / (n + 2))
 
 
+def _silu_of_scaled(x: Expr, beta: Expr) -> Expr:
+    y = beta * x
+    return y * sigmoid(y) * (1 / beta)
+
+
+def _is_gated(parameters: Parameters) -> bool:
+    return float(parameters["beta"]) != 0.0
+
+
 def _is_exact_gelu(parameters: Parameters) -> bool:
     return parameters["approximate"] == "none"
 
@@ -96,6 +105,21 @@ SWISH = Activation(
     operators=(
         Operator("Swish", 24, {"alpha": "beta"}),
         Operator("QuickGelu", 1, {"alpha": "beta"}, domain=MICROSOFT),
+    ),
+    respellings=(
+        Respelling(
+            "scaled silu",
+            _silu_of_scaled,
+            _is_gated,
+            note="runtimes have a faster kernel for silu than for other swishes",
+        ),
+        Respelling(
+            "channelwise scaled silu",
+            _silu_of_scaled,
+            _is_gated,
+            is_channelwise=True,
+            note="the first factor goes into the convolution before, the second stays blocked",
+        ),
     ),
     read_back=_read_swish,
     presets=(Preset("quick_gelu", {"beta": 1.702}),),

@@ -91,8 +91,9 @@ def _at_most_one(parameters: Parameters) -> bool:
 
 
 def _between_zero_and_one(parameters: Parameters) -> bool:
+    """Whether neither a slope nor what it leaves of 1 is 0, which makes NaN of infinity."""
     slopes = np.asarray(next(iter(parameters.values())), np.float64)
-    return bool(np.all((slopes > 0.0) & (slopes <= 1.0)))
+    return bool(np.all((slopes > 0.0) & (slopes < 1.0)))
 
 
 _SLOPED_RESPELLINGS: Final = (

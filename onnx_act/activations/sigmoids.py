@@ -11,6 +11,7 @@ from onnx_act.activations.activation import (
     Operator,
     Parameter,
     ParameterValue,
+    Respelling,
     Sampler,
 )
 from onnx_act.activations.primitives import erf, hard_sigmoid, maximum, sigmoid, tanh
@@ -43,7 +44,11 @@ HARDSIGMOID = Activation(
 
 SOFTSIGN = Activation("softsign", lambda x: x / (1 + abs(x)), operators=(Operator("Softsign", 1),))
 
-RECTIFIED_TANH = Activation("rectified_tanh", lambda x: maximum(tanh(x), 0))
+RECTIFIED_TANH = Activation(
+    "rectified_tanh",
+    lambda x: maximum(tanh(x), 0),
+    respellings=(Respelling("relu first", lambda x: tanh(maximum(x, 0))),),
+)
 
 TANHSHRINK = Activation("tanhshrink", lambda x: x - tanh(x), aliases=("tanh_shrink",))
 

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from onnx_act.errors import EvidenceError
+from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.evidence.plain import plain
 from onnx_act.evidence.statistics import Interval, median_interval
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
@@ -113,6 +113,39 @@ def race(
         contest.is_clear(),
         time.perf_counter() - started,
     )
+
+
+def race_all(
+    contests: Sequence[Sequence[Path | bytes]],
+    *,
+    provider: str = CPU,
+    threads: int = 1,
+    seconds: float = 5.0,
+) -> tuple[RaceResult | str, ...]:
+    """Several races one after the other, on random numbers.
+
+    Args:
+        contests: For each, the models, as of `race`.
+        provider: The full name of an execution provider.
+        threads: Threads within an operator.
+        seconds: How long they may take together; what one leaves the next ones share.
+
+    Returns:
+        For each what came of it, or why nothing did.
+    """
+    started = time.perf_counter()
+    found: list[RaceResult | str] = []
+    for index, models in enumerate(contests):
+        left = started + seconds - time.perf_counter()
+        if left <= 0:
+            found.append("the time was up")
+            continue
+        share = left / (len(contests) - index)
+        try:
+            found.append(race(models, provider=provider, threads=threads, seconds=share))
+        except OnnxActError as error:
+            found.append(str(error))
+    return tuple(found)
 
 
 @dataclass(slots=True)

@@ -116,7 +116,8 @@ def _constant(value: ir.Value, constants: Constants) -> ir.Value | None:
     if not constants.is_constant(value):
         return None
     tensor = value.const_value
-    if tensor is None:
+    # What is stored elsewhere is read: the excerpt lies nowhere that a path could start from.
+    if tensor is None or isinstance(tensor, ir.ExternalTensor):
         array = constants.array(value)
         if array is None:
             return None

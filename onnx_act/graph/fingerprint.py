@@ -37,11 +37,16 @@ def fingerprint(
         if node.op_type == "Constant" and node.domain == "":
             continue
         operands = [None if v is None else _operand(v, places, array) for v in node.inputs]
-        attributes = sorted((a.name, str(a.value)) for a in node.attributes.values())
+        attributes = sorted((a.name, _stored(a.value)) for a in node.attributes.values())
         for index, value in enumerate(node.outputs):
             places[value] = (len(lines), index)
         lines.append((node.domain, node.op_type, tuple(operands), tuple(attributes)))
     return tuple(lines)
+
+
+def _stored(value: object) -> str:
+    """An attribute as a file holds it: numbers in float32."""
+    return str(np.float32(value)) if isinstance(value, float) else str(value)
 
 
 def _operand(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from onnx_act.activations.activation import Activation, Parameters
+    from onnx_act.activations.activation import Activation, Parameters, ParameterValue
     from onnx_act.graph.lower import Lowering
     from onnx_act.graph.model import Scope
 
@@ -39,9 +39,7 @@ def activation_probe(
     Raises:
         LoweringUnavailableError: it cannot be written so at this opset or dtype.
     """
-    simple = {
-        k: float(v.flat[0]) if isinstance(v, np.ndarray) else v for k, v in parameters.items()
-    }
+    simple = simple_parameters(parameters)
     emitter = NodeEmitter(dtype, scope.opset(), _numbered(), "probe")
     channels = lowering.channels if isinstance(lowering, ExpressionLowering) else None
     if channels is None:
@@ -53,6 +51,11 @@ def activation_probe(
     y = emit(lowering, activation, simple, place, emitter)
     y.type, y.shape = ir.TensorType(dtype), x.shape
     return _model([x], [y], emitter.nodes, scope, ir_version)
+
+
+def simple_parameters(parameters: Parameters) -> dict[str, ParameterValue]:
+    """Parameters with arrays as their first value."""
+    return {k: float(v.flat[0]) if isinstance(v, np.ndarray) else v for k, v in parameters.items()}
 
 
 def node_probe(

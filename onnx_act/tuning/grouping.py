@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.lower import OperatorLowering
 from onnx_act.graph.model import MAIN
 from onnx_act.graph.types import shape_of
 from onnx_act.rewrite.respell_activation import (
@@ -40,7 +41,7 @@ class SiteGroup:
         sites: its sites.
         ways: how they could be written, by key, without the way they are.
         present: the key of the way they are written, None where it is none of ours.
-        channels: site -> its number of channels, where that is known.
+        channels: how many of them each site has, by the second of four dimensions, where known.
     """
 
     signature: str
@@ -48,7 +49,7 @@ class SiteGroup:
     sites: tuple[Site, ...]
     ways: Mapping[str, Lowering]
     present: str | None
-    channels: Mapping[str, int]
+    channels: int | None
 
     @property
     def activation(self) -> str:
@@ -103,7 +104,7 @@ def group_sites(
             tuple(site for site, _ in members),
             members[0][1],
             present[key],
-            {s.id: channels[s.id] for s, _ in members if s.id in channels},
+            channels.get(members[0][0].id),
         )
         for key, members in found.items()
     ]
@@ -133,10 +134,15 @@ class _WayReader:
                     ways.setdefault(would_be, (name, way))
             self._known[key] = ways
         ways = self._known[key]
-        now = ways.get(written)
-        return None if now is None else now[0], {
-            name: way for would_be, (name, way) in ways.items() if would_be != written
-        }
+        now = next((n for w, (n, way) in ways.items() if w == written or _is(site, way)), None)
+        return now, {name: way for name, way in ways.values() if name != now}
+
+
+def _is(site: Site, way: Lowering) -> bool:
+    """Whether a site is the operator, whatever it states of its attributes."""
+    if len(site.nodes) != 1 or not isinstance(way, OperatorLowering):
+        return False
+    return (way.operator.domain, way.operator.op_type) == site.nodes[0].op_identifier()[:2]
 
 
 def _family(site: Site, present: str | None) -> str:

@@ -21,6 +21,7 @@ class CandidateOutcome:
         spelling: the formula, or the operator.
         verdict: what became of it, in a few words.
         accuracy: its error on the runtime, None where it was not measured.
+        is_approximate: whether that is worse than the operator's.
         neighbourhood: time of the present way over its time in the neighbourhood of one site.
         model: the same in the whole model, of the best so far over it.
     """
@@ -29,6 +30,7 @@ class CandidateOutcome:
     spelling: str
     verdict: str
     accuracy: Accuracy | None = None
+    is_approximate: bool = False
     neighbourhood: Interval | None = None
     model: Interval | None = None
 
@@ -39,6 +41,7 @@ class CandidateOutcome:
             "spelling": self.spelling,
             "verdict": self.verdict,
             "accuracy": None if self.accuracy is None else self.accuracy.to_dict(),
+            "is_approximate": self.is_approximate,
             "neighbourhood": interval_to_dict(self.neighbourhood),
             "model": interval_to_dict(self.model),
         }
@@ -51,7 +54,8 @@ class CandidateOutcome:
             str(data["key"]),
             str(data["spelling"]),
             str(data["verdict"]),
-            None if accuracy is None else _accuracy(accuracy),
+            None if accuracy is None else accuracy_from_dict(accuracy),
+            bool(data["is_approximate"]),
             _interval(data["neighbourhood"]),
             _interval(data["model"]),
         )
@@ -71,6 +75,7 @@ class GroupOutcome:
         reason: why, in a sentence.
         share: part of the run time that was spent in their operators, None where that is not
             known.
+        channels: how many of them each site has, where known.
         candidates: all ways that were looked at.
     """
 
@@ -82,6 +87,7 @@ class GroupOutcome:
     after: str
     reason: str
     share: float | None
+    channels: int | None = None
     candidates: tuple[CandidateOutcome, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,6 +101,7 @@ class GroupOutcome:
             "after": self.after,
             "reason": self.reason,
             "share": self.share,
+            "channels": self.channels,
             "candidates": [c.to_dict() for c in self.candidates],
         }
 
@@ -110,6 +117,7 @@ class GroupOutcome:
             str(data["after"]),
             str(data["reason"]),
             None if data["share"] is None else float(data["share"]),
+            None if data["channels"] is None else int(data["channels"]),
             tuple(CandidateOutcome.from_dict(c) for c in data["candidates"]),
         )
 
@@ -182,6 +190,21 @@ class TuningOutcome:
             return {}
         return {s: g.chosen for g in self.groups if g.chosen is not None for s in g.sites}
 
+    @property
+    def channels(self) -> dict[str, int]:
+        """Site -> how many channels it has, where that is known."""
+        return {s: g.channels for g in self.groups if g.channels is not None for s in g.sites}
+
+    @property
+    def approximate(self) -> frozenset[str]:
+        """`activation: key` of the chosen ways that are less exact than the operator."""
+        return frozenset(
+            f"{g.activation.partition('(')[0]}: {c.key}"
+            for g in self.groups
+            for c in g.candidates
+            if c.key == g.chosen and c.is_approximate
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types; durations are in seconds."""
         return {
@@ -239,7 +262,8 @@ def _interval(data: Mapping[str, Any] | None) -> Interval | None:
     return Interval(float(data["median"]), float(data["low"]), float(data["high"]))
 
 
-def _accuracy(data: Mapping[str, Any]) -> Accuracy:
+def accuracy_from_dict(data: Mapping[str, Any]) -> Accuracy:
+    """What `Accuracy.to_dict` made."""
     # JSON has no infinity: `plain` writes null.
     median, p99, largest = (
         float("inf") if data[k] is None else float(data[k])

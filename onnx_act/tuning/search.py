@@ -1,0 +1,385 @@
+"""Looking for the best way to write each group of sites, within a budget.
+
+First the neighbourhood of one site of each group is measured in every way, all cut out, which
+drops what is hopeless and tells which way each group would take by itself. What is left is
+measured in the whole model, because only that counts: for each family of groups (one activation,
+written alike) the ways that all of its groups could take together, and the mixture that the
+neighbourhoods suggest; then, where it matters, groups alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onnx_act.errors import OnnxActError
+from onnx_act.evidence.race import RaceResult, race, race_all
+from onnx_act.runtime.isolate import run_isolated
+from onnx_act.runtime.target import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from onnx_act.evidence.statistics import Interval
+    from onnx_act.graph.constants import Constants
+    from onnx_act.runtime.feeds import FeedRequest
+    from onnx_act.tuning.clock import Clock
+    from onnx_act.tuning.grouping import SiteGroup
+    from onnx_act.tuning.shares import Shares
+    from onnx_act.tuning.workbench import Workbench
+
+# Part of what is left of the budget that looking at neighbourhoods may take, and time for each.
+_SCREENING_PART: Final = 0.35
+_SCREENING_S: Final = 0.5
+# A neighbourhood that takes so much longer in one way than in the best is not tried in the model:
+# far from what measuring a few nodes alone was seen to be off by.
+_HOPELESS: Final = 1.3
+_MOST_CONTENDERS: Final = 4
+# Where less of the run time than this is in a group, no race could show what it makes of it.
+_LEAST_SHARE: Final = 0.004
+_LEAST_SHARE_ALONE: Final = 0.02
+_MOST_ALONE: Final = 5
+# A race that gets less time than this shows nothing.
+_LEAST_RACE_S: Final = 0.5
+_GRACE_S: Final = 30.0
+
+
+@dataclass(slots=True)
+class GroupState:
+    """What is known of one group while the search goes on.
+
+    Attributes:
+        group: the group.
+        keys: ways that are still in question.
+        verdicts: key -> what became of it.
+        screened: key -> its interval in the neighbourhood, over the way it is written.
+        measured: key -> its interval in the whole model.
+        favourite: the best way in the neighbourhood, None where that is the present one, or
+            where it was not measured.
+        is_screened: whether the neighbourhood was measured.
+        chosen: the way it is to be written, None to leave it.
+        reason: why.
+    """
+
+    group: SiteGroup
+    keys: list[str]
+    verdicts: dict[str, str] = field(default_factory=dict)
+    screened: dict[str, Interval] = field(default_factory=dict)
+    measured: dict[str, Interval] = field(default_factory=dict)
+    favourite: str | None = None
+    is_screened: bool = False
+    chosen: str | None = None
+    reason: str = ""
+
+    def drop(self, key: str, verdict: str) -> None:
+        """Take a way out of the question."""
+        if key in self.keys:
+            self.keys.remove(key)
+        self.verdicts[key] = verdict
+
+
+@dataclass(slots=True)
+class Search:
+    """A search under way.
+
+    Attributes:
+        states: one for each group.
+        bench: builds the models.
+        providers: full names; the first one decides, the others must not lose.
+        threads: threads within an operator.
+        feeds: what whole models run on.
+        clock: the budget.
+        shares: the part of the run time in each site.
+        progress: told what is going on.
+        is_complete: whether nothing was left out for want of time.
+    """
+
+    states: list[GroupState]
+    bench: Workbench
+    providers: tuple[str, ...]
+    threads: int
+    feeds: FeedRequest
+    clock: Clock
+    shares: Shares
+    progress: Callable[[str], None]
+    is_complete: bool = True
+
+    def run(self, constants: Constants, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Decide about every group."""
+        self._leave_what_cannot_matter()
+        self._screen(constants, shapes)
+        families: dict[str, list[GroupState]] = {}
+        for state in self._open():
+            families.setdefault(state.group.family, []).append(state)
+        ordered = sorted(families.values(), key=lambda f: -sum(map(self._weight, f)))
+        for index, family in enumerate(ordered):
+            self._race_family(family, len(ordered) - index)
+        self._race_alone()
+        for state in self.states:
+            self._conclude(state)
+
+    def choices(self) -> dict[str, str]:
+        """Site -> key, as it stands."""
+        return {
+            site.id: state.chosen
+            for state in self.states
+            if state.chosen is not None
+            for site in state.group.sites
+        }
+
+    def channels(self) -> dict[str, int]:
+        """Site -> how many channels it has."""
+        return {
+            site.id: state.group.channels
+            for state in self.states
+            if state.group.channels is not None
+            for site in state.group.sites
+        }
+
+    def share_of(self, group: SiteGroup) -> float | None:
+        """Part of the run time spent in a group, None where that is not known."""
+        if any(s.id in self.shares.unknown for s in group.sites):
+            return None
+        return sum(self.shares.sites.get(s.id, 0.0) for s in group.sites)
+
+    def _weight(self, state: GroupState) -> float:
+        share = self.share_of(state.group)
+        return 1.0 if share is None else share
+
+    def _open(self) -> list[GroupState]:
+        return [s for s in self.states if s.keys and not s.reason]
+
+    def _leave_what_cannot_matter(self) -> None:
+        for state in self._open():
+            share = self.share_of(state.group)
+            if share is not None and share + self.shares.layout < _LEAST_SHARE:
+                state.reason = f"{100 * share:.1f} % of the run time is spent in it"
+                for key in list(state.keys):
+                    state.drop(key, "not measured: it could not matter")
+
+    def _screen(self, constants: Constants, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Measure neighbourhoods; drop what is hopeless there."""
+        contests: list[tuple[GroupState, list[bytes]]] = []
+        for state in sorted(self._open(), key=self._weight, reverse=True):
+            models = self.bench.around(state.group, list(state.keys), constants, shapes)
+            if models is not None:
+                contests.append((state, models))
+        seconds = min(_SCREENING_PART * self.clock.left_s(), _SCREENING_S * len(contests))
+        if not contests or seconds < _LEAST_RACE_S:
+            return
+        self.progress(f"measuring {len(contests)} neighbourhoods")
+        try:
+            results = run_isolated(
+                race_all,
+                [models for _, models in contests],
+                provider=self.providers[0],
+                threads=self.threads,
+                seconds=seconds,
+                timeout_s=seconds + _GRACE_S,
+            )
+        except OnnxActError:
+            return
+        for (state, _), result in zip(contests, results, strict=True):
+            if isinstance(result, RaceResult):
+                _note_neighbourhood(state, result)
+
+    def _race_family(self, family: list[GroupState], left: int) -> None:
+        """Measure ways that the groups of a family could take together, in the whole model."""
+        contenders = _contenders(family)
+        if not contenders:
+            return
+        name = family[0].group.sites[0].name
+        self.progress(f"measuring {name} in the whole model")
+        present = self.choices()
+        trials = [{**present, **chosen} for _, chosen in contenders]
+        best = self._race(present, trials, self.clock.left_s() / left)
+        if best is None:
+            for state in family:
+                state.reason = "there was no time left to measure it in the whole model"
+            return
+        winner, intervals = best
+        for (label, chosen), interval in zip(contenders, intervals, strict=True):
+            for state in family:
+                key = chosen.get(state.group.sites[0].id)
+                if key is not None and interval is not None and (label == key or not label):
+                    state.measured.setdefault(key, interval)
+        if winner is None:
+            return
+        chosen = contenders[winner][1]
+        for state in family:
+            state.chosen = chosen.get(state.group.sites[0].id)
+
+    def _race_alone(self) -> None:
+        """Try other ways for groups that weigh enough to be told apart, one group at a time."""
+        present = self.choices()
+        flips: list[tuple[GroupState, str | None]] = []
+        for state in sorted(self._open(), key=self._weight, reverse=True):
+            if self._weight(state) < _LEAST_SHARE_ALONE:
+                continue
+            others = [k for k in (None, state.favourite) if k != state.chosen]
+            family = [s for s in self.states if s.group.family == state.group.family]
+            if len(family) > 1:
+                flips += [(state, key) for key in dict.fromkeys(others)]
+        flips = flips[:_MOST_ALONE]
+        if not flips:
+            return
+        self.progress("measuring groups alone")
+        trials = [_flipped(present, state, key) for state, key in flips]
+        best = self._race(present, trials, self.clock.left_s(), is_wanted=False)
+        if best is None or best[0] is None:
+            return
+        better = {
+            id(s): (s, key)
+            for (s, key), i in zip(flips, best[1], strict=True)
+            if i is not None and i.low > 1.0
+        }
+        together = dict(present)
+        for state, key in better.values():
+            together = _flipped(together, state, key)
+        verified = self._race(present, [together], self.clock.left_s(), is_wanted=False)
+        if verified is not None and verified[0] is not None:
+            for state, key in better.values():
+                state.chosen = key
+
+    def _race(
+        self,
+        present: Mapping[str, str],
+        trials: Sequence[Mapping[str, str]],
+        seconds: float,
+        *,
+        is_wanted: bool = True,
+    ) -> tuple[int | None, list[Interval | None]] | None:
+        """Measure trials against the present best, on the first provider and then the others.
+
+        Returns:
+            The place of the trial that is the fastest and nowhere slower, None where none is; and
+            the intervals on the first provider. None where there was no time.
+        """
+        if seconds < _LEAST_RACE_S + 3 * self.shares.profile.open_s:
+            self.is_complete = self.is_complete and not is_wanted
+            return None
+        channels = self.channels()
+        try:
+            models = [self.bench.whole(c, channels) for c in (present, *trials)]
+            result = self._measured(models, self.providers[0], seconds)
+        except OnnxActError:
+            return None
+        self.is_complete = self.is_complete and (result.is_decided or not is_wanted)
+        intervals = [s.ratio for s in result.standings[1:]]
+        order = [result.winner] if result.winner else []
+        better = [k + 1 for k, i in enumerate(intervals) if i is not None and i.low > 1.0]
+        order += sorted(
+            (k for k in better if k != result.winner), key=lambda k: -_median(intervals[k - 1])
+        )
+        for place in order:
+            if all(self._holds(models[0], models[place], p) for p in self.providers[1:]):
+                return place - 1, intervals
+        return None, intervals
+
+    def _holds(self, present: Path, trial: Path, provider: str) -> bool:
+        """Whether a trial is not slower on another provider than the first."""
+        self.progress(f"measuring on {short_name(provider)}")
+        try:
+            result = self._measured([present, trial], provider, max(1.0, self.clock.left_s() / 4))
+        except OnnxActError:
+            return False
+        ratio = result.standings[1].ratio
+        return ratio is not None and ratio.high >= 1.0 and ratio.median > 1 / 1.02
+
+    def _measured(self, models: list[Path], provider: str, seconds: float) -> RaceResult:
+        return run_isolated(
+            race,
+            models,
+            provider=provider,
+            threads=self.threads,
+            request=self.feeds,
+            seconds=seconds,
+            timeout_s=seconds + _GRACE_S + 10 * self.shares.profile.open_s,
+        )
+
+    def _conclude(self, state: GroupState) -> None:
+        """Say why a group is written as it is to be written."""
+        if state.chosen is not None:
+            for key in state.keys:
+                if key == state.chosen:
+                    state.verdicts[key] = "chosen"
+                else:
+                    state.verdicts.setdefault(key, "slower than the chosen one")
+            measured = state.measured.get(state.chosen)
+            state.reason = "the fastest in the whole model"
+            if measured is not None:
+                state.reason += f": {measured.median:.2f}x"
+            return
+        for key in state.keys:
+            state.verdicts.setdefault(key, "not shown to be faster in the whole model")
+        if not state.reason:
+            state.reason = "no other way was shown to be faster"
+
+
+def _note_neighbourhood(state: GroupState, result: RaceResult) -> None:
+    state.is_screened = True
+    medians = {"": 1.0}
+    for key, standing in zip(list(state.keys), result.standings[1:], strict=True):
+        if standing.ratio is None:
+            state.drop(key, standing.problem or "it was not measured")
+            continue
+        state.screened[key] = standing.ratio
+        medians[key] = standing.ratio.median
+    best = max(medians.values())
+    for key in list(state.keys):
+        interval = state.screened[key]
+        if interval.high < best / _HOPELESS:
+            state.drop(key, f"{1 / interval.median:.1f} times as slow in its neighbourhood")
+    if result.winner:
+        ranked = sorted(state.keys, key=lambda k: -medians[k])
+        state.favourite = ranked[0] if ranked else None
+
+
+def _contenders(family: list[GroupState]) -> list[tuple[str, dict[str, str]]]:
+    """What a family could be written as: a label, "" for a mixture, and site -> key."""
+    found: dict[frozenset[tuple[str, str]], tuple[str, dict[str, str]]] = {}
+
+    def add(label: str, chosen: dict[str, str]) -> None:
+        if chosen:
+            found.setdefault(frozenset(chosen.items()), (label, chosen))
+
+    keys = dict.fromkeys(k for s in family for k in s.keys)
+    ranked = sorted(keys, key=lambda k: -sum(_gain(s, k) for s in family))
+    uniform = {
+        key: {site.id: key for s in family if key in s.keys for site in s.group.sites}
+        for key in ranked
+    }
+    for key in ranked[:_MOST_CONTENDERS]:
+        add(key, uniform[key])
+    if any(s.is_screened for s in family):
+        mixture = {
+            site.id: s.favourite
+            for s in family
+            if s.favourite is not None
+            for site in s.group.sites
+        }
+        add("", mixture)
+    return list(found.values())
+
+
+def _gain(state: GroupState, key: str) -> float:
+    """How promising a way looks for a group, by its neighbourhood and its sites."""
+    if key not in state.keys:
+        return 0.0
+    interval = state.screened.get(key)
+    return len(state.group.sites) * (1.0 if interval is None else interval.median)
+
+
+def _flipped(present: Mapping[str, str], state: GroupState, key: str | None) -> dict[str, str]:
+    """The choices with one group written otherwise."""
+    changed = dict(present)
+    for site in state.group.sites:
+        changed.pop(site.id, None)
+        if key is not None:
+            changed[site.id] = key
+    return changed
+
+
+def _median(interval: Interval | None) -> float:
+    return 0.0 if interval is None else interval.median

@@ -1,0 +1,101 @@
+"""How much of the run time is spent in activations, from the runtime's own profile."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from onnx_act.graph.store import stage_temporarily
+from onnx_act.graph.tags import numbers_in, tagged
+from onnx_act.runtime.isolate import run_isolated
+from onnx_act.runtime.profile import profile_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.sites import Site
+    from onnx_act.runtime.feeds import FeedRequest
+    from onnx_act.runtime.profile import Profile
+
+_TIME_LIMIT_S: Final = 600.0
+_REORDERS: Final = frozenset({"ReorderInput", "ReorderOutput"})
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Where the time of a model goes.
+
+    Attributes:
+        profile: of the runtime.
+        sites: id of a site -> part of the run time spent in operators that are its own.
+        unknown: ids of sites of which the profile says nothing, such as those in functions.
+        layout: part of the run time spent in changes of layout.
+    """
+
+    profile: Profile
+    sites: dict[str, float]
+    unknown: frozenset[str]
+    layout: float
+
+    @property
+    def all_sites(self) -> float:
+        """Part of the run time spent in activations that are operators of their own."""
+        return sum(self.sites.values())
+
+
+def measure_shares(
+    model: OnnxModel,
+    sites: Iterable[Site],
+    folder: Path,
+    *,
+    provider: str,
+    threads: int,
+    feeds: FeedRequest,
+) -> Shares:
+    """Profile a model, in a process of its own.
+
+    Args:
+        model: left as it was.
+        sites: whose share is asked for.
+        folder: for the model's file.
+        provider: full name of the provider.
+        threads: threads within an operator.
+        feeds: what to run on.
+
+    Raises:
+        EvidenceError: it does not run.
+        UsageError: shapes or data do not fit the model.
+    """
+    with ExitStack() as stack:
+        tags = stack.enter_context(tagged(model))
+        staged = stack.enter_context(stage_temporarily(model, folder, "profiled.onnx"))
+        profile = run_isolated(
+            profile_model,
+            staged.path,
+            provider,
+            threads=threads,
+            request=feeds,
+            timeout_s=_TIME_LIMIT_S,
+        )
+    owner: dict[int, str] = {}
+    unknown: set[str] = set()
+    for site in sites:
+        for node in site.nodes:
+            number = tags.numbers.get(node)
+            if number is None:
+                unknown.add(site.id)
+            else:
+                owner[number] = site.id
+    found = dict.fromkeys(owner.values(), 0.0)
+    layout = 0.0
+    whole = profile.seconds or 1.0
+    for timed in profile.nodes:
+        owners = {owner.get(number) for number in numbers_in(timed.name)}
+        if timed.op_type in _REORDERS:
+            layout += timed.seconds / whole
+        elif len(owners) == 1 and (site_id := owners.pop()) is not None:
+            found[site_id] += timed.seconds / whole
+    return Shares(profile, found, frozenset(unknown), layout)

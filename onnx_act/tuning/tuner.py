@@ -1,0 +1,397 @@
+"""Tuning one model: find the ways, measure them, and prove that the result is faster."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Final
+
+from onnx_act.errors import EvidenceError, OnnxActError
+from onnx_act.evidence.accuracy import Accuracy
+from onnx_act.evidence.latency import measure_latency
+from onnx_act.evidence.statistics import Interval
+from onnx_act.graph.concrete_shapes import concrete_shapes
+from onnx_act.graph.constants import Constants
+from onnx_act.graph.finding import find_sites
+from onnx_act.graph.model import load_model
+from onnx_act.graph.probe_models import activation_probe
+from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.respell_activation import RespellActivation
+from onnx_act.runtime.cache import Question
+from onnx_act.runtime.isolate import run_isolated
+from onnx_act.tuning.clock import Clock
+from onnx_act.tuning.exactness import Exactness
+from onnx_act.tuning.grouping import group_sites
+from onnx_act.tuning.memory import (
+    AS_IT_IS,
+    is_measured_here,
+    keep_group,
+    keep_outcome,
+    recall_group,
+    recall_outcome,
+)
+from onnx_act.tuning.outcome import (
+    CandidateOutcome,
+    Confirmation,
+    GroupOutcome,
+    TuningOutcome,
+)
+from onnx_act.tuning.search import GroupState, Search
+from onnx_act.tuning.shares import Shares, measure_shares
+from onnx_act.tuning.workbench import Workbench
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.sites import Site
+    from onnx_act.rewrite.rule import Capabilities
+    from onnx_act.runtime.feeds import FeedRequest
+    from onnx_act.tuning.grouping import SiteGroup
+    from onnx_act.tuning.memory import TuningProfile
+
+# What is kept back for proving the result, as a part of the budget, and the least that shows
+# anything.
+_CONFIRMING_PART: Final = 0.25
+_LEAST_CONFIRMING_S: Final = 3.0
+_MOST_CONFIRMING_S: Final = 30.0
+# A ratio that is so clear after so long needs no more measuring.
+_SHORT_CONFIRMING_S: Final = 6.0
+_CLEAR: Final = 1.03
+# What validating takes beside running the model: starting processes, judging outputs.
+_VALIDATING_S: Final = 4.0
+_VALIDATING_OPENINGS: Final = 10
+_VALIDATING_RUNS: Final = 80
+_MOST_RESERVED_PART: Final = 0.4
+_TIME_LIMIT_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class TuningRequest:
+    """How to tune.
+
+    Attributes:
+        providers: full names; the first one decides, on the others the result must not be slower.
+        feeds: what to run on.
+        threads: threads within an operator.
+        budget_s: how long it may take in all, in seconds.
+        contrib: whether operators outside the standard may be used.
+        approximate: whether ways that round worse than the operator may be used.
+        profile: what was measured on another machine, to be applied without measuring here.
+        is_validated: whether the result will be validated afterwards, within the budget.
+    """
+
+    providers: tuple[str, ...]
+    feeds: FeedRequest
+    threads: int = 1
+    budget_s: float = 60.0
+    contrib: bool = False
+    approximate: bool = False
+    profile: TuningProfile | None = None
+    is_validated: bool = True
+
+
+def tune_model(
+    model: OnnxModel,
+    targets: Capabilities,
+    request: TuningRequest,
+    progress: Callable[[str], None] = lambda _: None,
+) -> TuningOutcome:
+    """Find the fastest exact way to write the activations of a model.
+
+    Args:
+        model: left as it is; `respelling` makes the outcome's choices.
+        targets: what the result must run on.
+        request: how.
+        progress: told what is going on.
+
+    Raises:
+        EvidenceError: the model does not run.
+        ProviderUnavailableError: a provider is not there.
+        UsageError: shapes or data do not fit the model.
+    """
+    clock = Clock(request.budget_s)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
+        bench = Workbench(model, targets, folder, stack)
+        question = _question(bench.whole({}, {}), request)
+        if request.profile is None:
+            kept = recall_outcome(question)
+            if kept is not None and (kept.is_complete or kept.budget_s >= request.budget_s):
+                return replace(kept, source="cache", seconds=clock.spent_s())
+        tuning = _Tuning(model, targets, request, progress, clock, bench, folder)
+        outcome = replace(tuning.run(), seconds=clock.spent_s())
+        if request.profile is None:
+            keep_outcome(question, outcome)
+            for group in outcome.groups if outcome.is_kept or not outcome.reason else ():
+                keep_group(group, request.providers[0], request.threads)
+        return outcome
+
+
+def respelling(outcome: TuningOutcome) -> RespellActivation:
+    """The rule that makes the choices of an outcome."""
+    return RespellActivation(outcome.choices, outcome.channels, outcome.approximate)
+
+
+def _question(base: Path, request: TuningRequest) -> Question:
+    settings = (
+        ", ".join(request.providers),
+        f"{request.threads} threads",
+        repr(request.feeds),
+        f"contrib {request.contrib}",
+        f"approximate {request.approximate}",
+    )
+    return Question("tuning", request.providers[0], (base.read_bytes(),), settings)
+
+
+@dataclass(slots=True)
+class _Tuning:
+    """One model under way."""
+
+    model: OnnxModel
+    targets: Capabilities
+    request: TuningRequest
+    progress: Callable[[str], None]
+    clock: Clock
+    bench: Workbench
+    folder: Path
+    notes: list[str] = field(default_factory=list)
+
+    def run(self) -> TuningOutcome:
+        """Everything from the sites to the proof."""
+        sites = find_sites(self.model)
+        constants = Constants(self.model)
+        if not group_sites(sites, constants, {}, contrib=self.request.contrib):
+            return self._outcome((), "no activation of the model has another way to be written")
+        self.progress("profiling")
+        shares = self._shares(self.model, sites)
+        self._reserve(shares)
+        shapes = concrete_shapes(self.model, dict(shares.profile.shapes))
+        groups = group_sites(sites, constants, shapes, contrib=self.request.contrib)
+        self.progress("measuring accuracy")
+        exactness = Exactness(self.request.providers[0], self.model.content.ir_version)
+        exactness.measure(groups)
+        states = [self._state(group, exactness) for group in groups]
+        search = Search(
+            states,
+            self.bench,
+            self.request.providers,
+            self.request.threads,
+            self.request.feeds,
+            self.clock,
+            shares,
+            self.progress,
+        )
+        if self.request.profile is not None:
+            self._apply_profile(states, self.request.profile)
+            outcomes = tuple(_group_outcome(s, search, exactness) for s in states)
+            outcome = self._outcome(outcomes, "", shares.all_sites)
+            return replace(outcome, source="profile", is_kept=bool(search.choices()))
+        search.run(constants, shapes)
+        outcomes = tuple(_group_outcome(s, search, exactness) for s in states)
+        outcome = self._outcome(outcomes, "", shares.all_sites)
+        outcome = replace(outcome, is_complete=search.is_complete)
+        if not search.choices():
+            return replace(outcome, reason="no other way was shown to be faster")
+        return self._confirm(outcome, search)
+
+    def _outcome(
+        self, groups: tuple[GroupOutcome, ...], reason: str, share: float | None = None
+    ) -> TuningOutcome:
+        return TuningOutcome(
+            groups=groups,
+            reason=reason,
+            providers=self.request.providers,
+            threads=self.request.threads,
+            budget_s=self.request.budget_s,
+            share_before=share,
+            notes=tuple(self.notes),
+        )
+
+    def _shares(self, model: OnnxModel, sites: list[Site]) -> Shares:
+        return measure_shares(
+            model,
+            sites,
+            self.folder,
+            provider=self.request.providers[0],
+            threads=self.request.threads,
+            feeds=self.request.feeds,
+        )
+
+    def _reserve(self, shares: Shares) -> None:
+        """Keep time back for validating and for proving the result."""
+        budget, profile = self.request.budget_s, shares.profile
+        if self.request.is_validated:
+            validating = len(self.request.providers) * (
+                _VALIDATING_S
+                + _VALIDATING_OPENINGS * profile.open_s
+                + _VALIDATING_RUNS * profile.run_s
+            )
+            self.clock.reserve(min(validating, _MOST_RESERVED_PART * budget))
+        self.clock.reserve(self._confirming_s())
+
+    def _confirming_s(self) -> float:
+        wanted = max(_LEAST_CONFIRMING_S, _CONFIRMING_PART * self.request.budget_s)
+        return min(wanted, _MOST_CONFIRMING_S, 0.5 * self.request.budget_s)
+
+    def _state(self, group: SiteGroup, exactness: Exactness) -> GroupState:
+        """A group with the ways that the targets run and that are exact enough."""
+        state = GroupState(group, list(group.ways))
+        standard = exactness.of_standard(group)
+        site = group.sites[0]
+        for key, way in group.ways.items():
+            accuracy = exactness.of(group, way)
+            if isinstance(accuracy, str):
+                state.drop(key, f"cannot run: {accuracy}")
+                continue
+            assert site.activation is not None
+            assert site.dtype is not None
+            version = self.model.content.ir_version
+            given = (way, site.activation, site.parameters, site.dtype, site.scope, version)
+            against = self.targets.reason_against(activation_probe(*given))
+            if against is not None:
+                state.drop(key, f"cannot run: {against}")
+            elif _is_approximate(accuracy, standard) and not self.request.approximate:
+                state.drop(key, "less exact than the operator")
+        if not state.keys:
+            state.reason = "no other way runs and is as exact as the operator"
+        elif self.request.profile is None:
+            self._use_what_is_known(state)
+        return state
+
+    def _use_what_is_known(self, state: GroupState) -> None:
+        """Try only the way that was the best for such a group in another model, if that is known.
+
+        It is measured in this model all the same.
+        """
+        signature = state.group.signature
+        known = recall_group(signature, self.request.providers[0], self.request.threads)
+        if known is None or (known != AS_IT_IS and known not in state.keys):
+            return
+        for key in [k for k in state.keys if k != known]:
+            state.drop(key, "was not the best for such sites in another model")
+        if known == AS_IT_IS:
+            state.reason = "no other way was faster for such sites in another model"
+
+    def _apply_profile(self, states: list[GroupState], profile: TuningProfile) -> None:
+        for state in states:
+            chosen = profile.choices.get(state.group.signature)
+            if chosen is None:
+                state.reason = "the profile says nothing about such sites"
+            elif chosen == AS_IT_IS:
+                state.reason = "the profile leaves such sites as they are"
+            elif chosen in state.keys:
+                state.chosen, state.reason = chosen, "the profile says so"
+            else:
+                why = state.verdicts.get(chosen, "it is not known here")
+                state.reason = f"the profile says {chosen}, but: {why}"
+            for key in state.keys:
+                verdict = "chosen" if key == state.chosen else "not the choice of the profile"
+                state.verdicts.setdefault(key, verdict)
+        if not is_measured_here(profile):
+            where = f"ONNX Runtime {profile.runtime}, {profile.processor}"
+            self.notes.append(f"the choices were measured elsewhere ({where}), and not here")
+
+    def _confirm(self, outcome: TuningOutcome, search: Search) -> TuningOutcome:
+        """Measure the result against the model before, on every provider."""
+        self.progress("proving the result")
+        self.clock.release(self._confirming_s())
+        channels = search.channels()
+        before = self.bench.whole({}, {})
+        after = self.bench.whole(search.choices(), channels)
+        confirmed = []
+        for index, provider in enumerate(self.request.providers):
+            left = self.clock.left_s() / (len(self.request.providers) - index)
+            try:
+                confirmed.append(self._compare(before, after, provider, left))
+            except EvidenceError as error:
+                return replace(outcome, reason=f"the result could not be measured: {error}")
+        first, *others = confirmed
+        outcome = replace(outcome, confirmed=tuple(confirmed))
+        if first.verdict != "faster":
+            shown = f"[{first.ratio.low:.3f}, {first.ratio.high:.3f}]"
+            return replace(
+                outcome, reason=f"the interval of the whole result, {shown}, is not above 1"
+            )
+        lost = [c for c in others if c.verdict == "slower"]
+        if lost:
+            return replace(outcome, reason=f"the result is slower on {lost[0].provider}")
+        return replace(outcome, is_kept=True, share_after=self._share_after(outcome))
+
+    def _compare(self, before: Path, after: Path, provider: str, left: float) -> Confirmation:
+        """Measure for a short time, and only where that shows nothing for a long one.
+
+        The long one counts by itself: going on until something shows would show something by
+        chance.
+        """
+        short = min(max(left, self.request.budget_s / 10), _SHORT_CONFIRMING_S)
+        found = self._latency(before, after, provider, short)
+        if found.verdict != "faster" or found.ratio.low < _CLEAR:
+            longer = min(self.clock.left_s(), _MOST_CONFIRMING_S)
+            if longer > short:
+                found = self._latency(before, after, provider, longer)
+        return found
+
+    def _latency(self, before: Path, after: Path, provider: str, seconds: float) -> Confirmation:
+        latency = run_isolated(
+            measure_latency,
+            before,
+            after,
+            provider=provider,
+            seconds=seconds,
+            threads=self.request.threads,
+            request=self.request.feeds,
+            timeout_s=_TIME_LIMIT_S,
+        )
+        ratio = latency.ratio
+        assert ratio is not None
+        return Confirmation(provider, Interval(ratio.median, ratio.low, ratio.high), ratio.verdict)
+
+    def _share_after(self, outcome: TuningOutcome) -> float | None:
+        if not self.clock.left_s():
+            return None
+        trial = load_model(self.model.content)
+        run_rules([respelling(replace(outcome, is_kept=True))], trial, self.targets)
+        try:
+            return self._shares(trial, find_sites(trial)).all_sites
+        except OnnxActError:
+            return None
+
+
+def _is_approximate(accuracy: Accuracy, standard: Accuracy | str) -> bool:
+    return isinstance(standard, Accuracy) and accuracy.is_worse_than(standard)
+
+
+def _group_outcome(state: GroupState, search: Search, exactness: Exactness) -> GroupOutcome:
+    group = state.group
+    standard = exactness.of_standard(group)
+    candidates = []
+    for key, way in group.ways.items():
+        accuracy = exactness.of(group, way)
+        known = accuracy if isinstance(accuracy, Accuracy) else None
+        candidates.append(
+            CandidateOutcome(
+                key=key,
+                spelling=way.label,
+                verdict=state.verdicts.get(key, state.reason),
+                accuracy=known,
+                is_approximate=known is not None and _is_approximate(known, standard),
+                neighbourhood=state.screened.get(key),
+                model=state.measured.get(key),
+            )
+        )
+    after = group.before if state.chosen is None else group.ways[state.chosen].label
+    return GroupOutcome(
+        signature=group.signature,
+        activation=group.activation,
+        sites=tuple(s.id for s in group.sites),
+        before=group.before,
+        chosen=state.chosen,
+        after=after,
+        reason=state.reason,
+        share=search.share_of(group),
+        channels=group.channels,
+        candidates=tuple(candidates),
+    )

@@ -1,0 +1,92 @@
+"""The models that tuning measures: the whole model and neighbourhoods, written in other ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from onnx_act.errors import EvidenceError, OnnxActError
+from onnx_act.graph.excerpt import neighbourhood
+from onnx_act.graph.model import load_model
+from onnx_act.graph.store import stage_temporarily
+from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.respell_activation import RespellActivation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from onnx_act.graph.constants import Constants
+    from onnx_act.graph.model import OnnxModel
+    from onnx_act.graph.sites import Site
+    from onnx_act.rewrite.rule import Capabilities
+    from onnx_act.tuning.grouping import SiteGroup
+
+
+class Workbench:
+    """Builds trials of one model.
+
+    Args:
+        model: the model; never touched.
+        targets: what trials must run on.
+        folder: for the files of trials.
+        stack: what keeps them.
+    """
+
+    def __init__(
+        self, model: OnnxModel, targets: Capabilities, folder: Path, stack: ExitStack
+    ) -> None:
+        self._model = model
+        self._targets = targets
+        self._folder = folder
+        self._stack = stack
+        self._built: dict[frozenset[tuple[str, str]], Path] = {}
+
+    def whole(self, choices: Mapping[str, str], channels: Mapping[str, int]) -> Path:
+        """The model with the chosen sites written in other ways, as a file.
+
+        Raises:
+            OnnxActError: it cannot be written.
+        """
+        key = frozenset(choices.items())
+        if key not in self._built:
+            trial = load_model(self._model.content) if choices else self._model
+            if choices:
+                run_rules([RespellActivation(choices, channels)], trial, self._targets)
+            name = f"trial-{len(self._built)}.onnx"
+            staged = self._stack.enter_context(stage_temporarily(trial, self._folder, name))
+            self._built[key] = staged.path
+        return self._built[key]
+
+    def around(
+        self,
+        group: SiteGroup,
+        keys: list[str],
+        constants: Constants,
+        shapes: Mapping[str, tuple[int, ...]],
+    ) -> list[bytes] | None:
+        """The neighbourhood of a site of a group, as it is and in each of the ways.
+
+        Returns:
+            None where it cannot be cut out.
+        """
+        site = group.sites[0]
+        excerpt = neighbourhood(site, self._model, constants, shapes)
+        if excerpt is None:
+            return None
+        found = [bytes(ir.to_proto(excerpt).SerializeToString())]
+        try:
+            found += [self._respelled(excerpt, site, key, group.channels) for key in keys]
+        except OnnxActError:
+            return None
+        return found
+
+    def _respelled(self, excerpt: ir.Model, site: Site, key: str, channels: int | None) -> bytes:
+        trial = load_model(excerpt)
+        known = {} if channels is None else {site.id: channels}
+        plan = run_rules([RespellActivation({site.id: key}, known)], trial, self._targets)
+        if not plan.changes:
+            raise EvidenceError(f"{site.id} is no site of its own in its neighbourhood")
+        return bytes(ir.to_proto(trial.content).SerializeToString())
