@@ -69,7 +69,7 @@ class RaceResult:
     Attributes:
         standings: One for each entrant, in their order.
         winner: The place of the fastest of those that are shown to be faster than the first, or 0.
-        is_decided: Whether it ended because it was clear, and not because the time was up.
+        is_decided: Whether it is clear if anyone beats the first; False where the time was up.
         seconds: How long it took.
     """
 
@@ -110,7 +110,7 @@ def race(
     return RaceResult(
         standings,
         contest.winner(standings),
-        contest.is_clear(),
+        len(contest.racing) < 2 or contest.is_clear(),
         time.perf_counter() - started,
     )
 
@@ -246,8 +246,8 @@ class _Contest:
         return [b[slower] - b[faster] for b in self.blocks if slower in b and faster in b]
 
     def is_clear(self) -> bool:
-        """Whether going on would change nothing."""
-        return len(self.racing) < 2 or len(self.blocks) >= _MOST_BLOCKS or self._is_a_tie()
+        """Whether going on would change nothing that matters."""
+        return 0 not in self.racing or len(self.blocks) >= _MOST_BLOCKS or self._is_a_tie()
 
     def standing(self, which: int) -> Standing:
         """How one did against the first."""

@@ -154,7 +154,11 @@ class Search:
         for state in self._open():
             share = self.share_of(state.group)
             if share is not None and share + self.shares.layout < _LEAST_SHARE:
-                state.reason = f"{100 * share:.1f} % of the run time is spent in it"
+                state.reason = (
+                    f"{100 * share:.1f} % of the run time is spent in it"
+                    if share
+                    else "the runtime runs it as part of the operator before it"
+                )
                 for key in list(state.keys):
                     state.drop(key, "not measured: it could not matter")
 

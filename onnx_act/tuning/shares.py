@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TIME_LIMIT_S: Final = 600.0
 _REORDERS: Final = frozenset({"ReorderInput", "ReorderOutput"})
+_TAKES_IN: Final = frozenset({"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "ConvTranspose"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +81,29 @@ def measure_shares(
             request=feeds,
             timeout_s=_TIME_LIMIT_S,
         )
-    owner: dict[int, str] = {}
+    owners: dict[int, str] = {}
+    makers: dict[str, int | None] = {}
     unknown: set[str] = set()
     for site in sites:
+        producer = None if site.input is None else site.input.producer()
+        makers[site.id] = None if producer is None else tags.numbers.get(producer)
         for node in site.nodes:
             number = tags.numbers.get(node)
             if number is None:
                 unknown.add(site.id)
             else:
-                owner[number] = site.id
-    found = dict.fromkeys(owner.values(), 0.0)
+                owners[number] = site.id
+    found = dict.fromkeys(owners.values(), 0.0)
     layout = 0.0
     whole = profile.seconds or 1.0
+    seen = {number for timed in profile.nodes for number in numbers_in(timed.name)}
     for timed in profile.nodes:
-        owners = {owner.get(number) for number in numbers_in(timed.name)}
+        concerned = {owners.get(number) for number in numbers_in(timed.name)}
         if timed.op_type in _REORDERS:
             layout += timed.seconds / whole
-        elif len(owners) == 1 and (site_id := owners.pop()) is not None:
-            found[site_id] += timed.seconds / whole
+        elif len(concerned) == 1 and (site_id := concerned.pop()) is not None:
+            # A product or convolution that took an activation in may be named after that alone:
+            # it is the activation's own only where its producer is still there.
+            if timed.op_type not in _TAKES_IN or makers[site_id] in seen:
+                found[site_id] += timed.seconds / whole
     return Shares(profile, found, frozenset(unknown), layout)
