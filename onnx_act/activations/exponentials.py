@@ -28,6 +28,8 @@ from onnx_act.activations.primitives import (
 )
 
 _FAR: Final = -1e6
+# From here on log(1 + e^x) is x, to half an ulp of float64, and e^x is far from overflow.
+_LINEAR: Final = 40.0
 _SATURATION: Final = "depth of the left tail"
 # Klambauer et al., Self-Normalizing Neural Networks, 2017, appendix; as in torch.nn.SELU.
 _SELU_ALPHA: Final = 1.6732632423543772848170429916717
@@ -182,8 +184,13 @@ SOFTPLUS = Activation(
             note="nothing overflows, and both tails keep their digits",
         ),
         Respelling(
-            "plain logarithm",
-            lambda x, beta: maximum(x, 0) + log(1 + exp(-abs(beta * x))) / beta,
+            "maximum",
+            lambda x, beta: maximum(x, _log1p(exp(minimum(beta * x, _LINEAR))) / beta),
+            note="two operators fewer, and both tails keep their digits",
+        ),
+        Respelling(
+            "plain maximum",
+            lambda x, beta: maximum(x, log(1 + exp(minimum(beta * x, _LINEAR))) / beta),
             note="loses the digits of the left tail",
         ),
     ),
@@ -200,8 +207,13 @@ LOGSIGMOID = Activation(
             note="nothing overflows, and both tails keep their digits",
         ),
         Respelling(
-            "plain logarithm",
-            lambda x: -(maximum(-x, 0) + log(1 + exp(-abs(x)))),
+            "maximum",
+            lambda x: -maximum(-x, _log1p(exp(minimum(-x, _LINEAR)))),
+            note="two operators fewer, and both tails keep their digits",
+        ),
+        Respelling(
+            "plain maximum",
+            lambda x: -maximum(-x, log(1 + exp(minimum(-x, _LINEAR)))),
             note="loses the digits of the right tail",
         ),
     ),

@@ -39,9 +39,15 @@ NEARLY_NOTHING = 1e-300
 SPECIAL = (math.nan, math.inf, -math.inf, 0.0, -0.0, 1e30, -1e30, 1e300, -1e300)
 
 SLOPES = (0.01, 0.25, 0.9999, 1.0, 1.5, 20.0, 0.0, -0.1, -3.0)
+
+
+def _each(name: str, *values: ParameterValue) -> tuple[dict[str, ParameterValue], ...]:
+    return tuple({name: value} for value in values)
+
+
 VALUES: dict[str, tuple[dict[str, ParameterValue], ...]] = {
-    "elu": tuple({"alpha": a} for a in (1.0, 0.3, 1e-3, 0.0, -0.5, 1.001, 1.7, 30.0)),
-    "celu": tuple({"alpha": a} for a in (1.0, 0.3, 0.05, 1.7, 30.0)),
+    "elu": _each("alpha", 1.0, 0.3, 1e-3, 0.0, -0.5, 1.001, 1.7, 30.0),
+    "celu": _each("alpha", 1.0, 0.3, 0.05, 1.7, 30.0),
     "selu": (
         {},
         {"alpha": 1.0, "gamma": 1.0},
@@ -52,16 +58,17 @@ VALUES: dict[str, tuple[dict[str, ParameterValue], ...]] = {
         {"alpha": 1.0, "gamma": -1.0},
         {"alpha": 0.5, "gamma": 0.0},
     ),
-    "softplus": tuple({"beta": b} for b in (1.0, 0.1, 0.7, 3.0, 50.0)),
-    "swish": tuple({"beta": b} for b in (1.0, 1.702, 0.1, 30.0, -1.0, 0.0)),
-    "gelu": ({"approximate": "none"}, {"approximate": "tanh"}),
-    "leaky_relu": tuple({"negative_slope": s} for s in SLOPES),
-    "prelu": (
-        *({"slope": s} for s in SLOPES),
-        {"slope": np.array([[0.1], [0.25], [0.9]])},
-        {"slope": np.array([[0.1], [-0.25], [1.0]])},
-        {"slope": np.array([[0.1], [0.25], [1.5]])},
-        {"slope": np.array([[0.1], [0.0], [0.5]])},
+    "softplus": _each("beta", 1.0, 0.1, 0.7, 3.0, 50.0),
+    "swish": _each("beta", 1.0, 1.702, 0.1, 30.0, -1.0, 0.0),
+    "gelu": _each("approximate", "none", "tanh"),
+    "leaky_relu": _each("negative_slope", *SLOPES),
+    "prelu": _each(
+        "slope",
+        *SLOPES,
+        np.array([[0.1], [0.25], [0.9]]),
+        np.array([[0.1], [-0.25], [1.0]]),
+        np.array([[0.1], [0.25], [1.5]]),
+        np.array([[0.1], [0.0], [0.5]]),
     ),
 }
 
@@ -88,7 +95,7 @@ CANCELLING: dict[tuple[str, str], Scale] = {
     **{("selu", k): _of_expm1 for k in ("sum", "ramp", "two relus")},
     **{("celu", k): _of_expm1 for k in ("maximum", "ramp")},
     **{("gelu", k): _of_gate for k in ("erf", "halved erf", "tanh")},
-    **{(a, "plain logarithm"): _of_softplus for a in ("softplus", "logsigmoid")},
+    **{(a, "plain maximum"): _of_softplus for a in ("softplus", "logsigmoid")},
 }
 
 
