@@ -18,6 +18,7 @@ from onnx_act.recipe.compare_models import bench_models, validate_models
 from onnx_act.recipe.convert import convert_model
 from onnx_act.recipe.inspect import inspect_model
 from onnx_act.recipe.request import ConversionRequest, require_providers
+from onnx_act.recipe.tuning import TuneOptions
 from onnx_act.report.document import Report
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.swap_request import SwapRequest, make_swap, parse_swap
@@ -60,6 +61,12 @@ def convert(
     swap: Mapping[str, SwapTarget] | Sequence[str] = (),
     where: str | None = None,
     fuse: FuseTarget = False,
+    tune: bool = False,
+    budget: float = 60.0,
+    allow_contrib: bool = False,
+    allow_approximate: bool = False,
+    profile: PathLike | None = None,
+    save_profile: PathLike | None = None,
     undo: bool = False,
     max_growth: float = 1.1,
     opset: int | None = None,
@@ -84,6 +91,15 @@ def convert(
         fuse: how far to fold and fuse for the providers: "portable" into standard ONNX only,
             "auto" (or True) also into contrib operators where the runtime would not do so itself
             and that was measured faster, "contrib" into all that every provider has.
+        tune: write what is left in the fastest exact way, measured in the model; keep it only
+            where the whole result was shown to be faster on the first provider, and on no other
+            one slower.
+        budget: how long tuning may take, validating included, in seconds.
+        allow_contrib: tune with operators of com.microsoft too.
+        allow_approximate: tune with formulas that round worse than the operator too.
+        profile: a file that `save_profile` wrote on another machine, to be applied without
+            measuring here.
+        save_profile: where to write what tuning measured.
         undo: take fused contrib operators apart into plain ONNX, and do nothing else.
         max_growth: folding a weight that other nodes share needs a copy; it is refused when all
             copies together would grow the file by more than this factor.
@@ -110,6 +126,15 @@ def convert(
         swap=tuple(_swaps(swap)),
         where=None if where is None else parse_selector(where),
         fuse=_mode(fuse),
+        tune=TuneOptions(
+            budget_s=budget,
+            contrib=allow_contrib,
+            approximate=allow_approximate,
+            profile=None if profile is None else Path(profile),
+            save_profile=None if save_profile is None else Path(save_profile),
+        )
+        if tune
+        else None,
         undo=undo,
         max_growth=max_growth,
         opset=opset,
@@ -162,6 +187,20 @@ def fuse(
         raise UsageError("fuse is False: say how far to fuse, or undo=True")
     report = convert(model, out, fuse=mode, undo=undo, bench=False, **options)
     return replace(report, command="fuse")
+
+
+def tune(model: ModelSource, out: PathLike | None = None, **options: Any) -> Report:
+    """`convert` that only tunes; the options are those of `convert`.
+
+    The `tuning` of the report's model says what was measured and chosen, and its `latency` how
+    the result compares with the original.
+
+    Raises:
+        UsageError: as of `convert`.
+        EvidenceError: the model cannot be run.
+    """
+    report = convert(model, out, tune=True, bench=False, **options)
+    return replace(report, command="tune")
 
 
 def validate(

@@ -17,7 +17,7 @@ from onnx_act.cli.doctor import doctor
 from onnx_act.cli.fusing_command import FusingCommand
 from onnx_act.cli.inspect import inspect
 from onnx_act.cli.present import invoke
-from onnx_act.cli.steps import fuse, swap
+from onnx_act.cli.steps import fuse, swap, tune
 from onnx_act.cli.validate import validate
 from onnx_act.errors import OnnxActError
 from onnx_act.graph.garbage import collection_paused
@@ -36,6 +36,7 @@ for _command, _summary in (
     (inspect, "What activations are where, in one model or several"),
     (swap, "Exchange activations, and validate"),
     (fuse, "Fold and fuse for the named providers, or undo it, and validate"),
+    (tune, "Write activations in the fastest exact way, measured in place"),
     (validate, "Do two models compute the same"),
     (bench, "Latency of a model, or of two and their ratio"),
     (catalog, "The activations, or one of them"),

@@ -28,6 +28,12 @@ class Asked:
     swap: Sequence[str] | None = None
     where: Sequence[str] | None = None
     fuse: FuseMode = FuseMode.NONE
+    tune: bool = False
+    budget: str = "60s"
+    contrib: bool = False
+    approximate: bool = False
+    profile: Path | None = None
+    save_profile: Path | None = None
     undo: bool = False
     max_growth: float = 1.1
     opset: int | None = None
@@ -110,9 +116,11 @@ def make_request(asked: Asked) -> ConversionRequest:
     """
     from onnx_act.graph.selectors import parse_selector
     from onnx_act.recipe.request import ConversionRequest, require_providers
+    from onnx_act.recipe.tuning import TuneOptions
     from onnx_act.rewrite.swap_request import parse_swap
     from onnx_act.runtime.feeds import FeedRequest
 
+    _check_tuning(asked)
     selectors = [parse_selector(w) for w in asked.where or ()]
     if selectors and not asked.swap:
         raise UsageError("--where selects what is swapped: it needs --swap")
@@ -120,6 +128,15 @@ def make_request(asked: Asked) -> ConversionRequest:
         swap=tuple(parse_swap(s) for s in asked.swap or ()),
         where=(lambda site: all(s(site) for s in selectors)) if selectors else None,
         fuse=asked.fuse,
+        tune=TuneOptions(
+            budget_s=parse_duration(asked.budget, "--budget"),
+            contrib=asked.contrib,
+            approximate=asked.approximate,
+            profile=asked.profile,
+            save_profile=asked.save_profile,
+        )
+        if asked.tune
+        else None,
         undo=asked.undo,
         max_growth=asked.max_growth,
         opset=asked.opset,
@@ -132,3 +149,23 @@ def make_request(asked: Asked) -> ConversionRequest:
         dry_run=asked.dry_run,
         force=asked.force,
     )
+
+
+def _check_tuning(asked: Asked) -> None:
+    """What says how to tune needs tuning to be asked for.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if asked.tune:
+        return
+    given = {
+        "--budget": asked.budget != Asked.__dataclass_fields__["budget"].default,
+        "--allow-contrib": asked.contrib,
+        "--allow-approximate": asked.approximate,
+        "--profile": asked.profile is not None,
+        "--save-profile": asked.save_profile is not None,
+    }
+    wrong = [option for option, is_given in given.items() if is_given]
+    if wrong:
+        raise UsageError(f"{wrong[0]} says how to tune: it needs --tune")

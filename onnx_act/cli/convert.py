@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 
 from onnx_act.cli.options import (
+    ApproximateOption,
+    BudgetOption,
+    ContribOption,
     DataOption,
     DryRunOption,
     ForceOption,
@@ -16,8 +19,10 @@ from onnx_act.cli.options import (
     GrowthOption,
     OpsetOption,
     OutputFormat,
+    ProfileOption,
     ProviderOption,
     ReportOption,
+    SaveProfileOption,
     SeedOption,
     ShapeOption,
     SwapOption,
@@ -40,6 +45,14 @@ def convert(
     where: WhereOption = None,
     fuse: FuseOption = None,
     max_growth: GrowthOption = 1.1,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Look for faster ways to write what is left.")
+    ] = False,
+    budget: BudgetOption = "60s",
+    allow_contrib: ContribOption = False,
+    allow_approximate: ApproximateOption = False,
+    profile: ProfileOption = None,
+    save_profile: SaveProfileOption = None,
     opset: OpsetOption = None,
     provider: ProviderOption = None,
     data: DataOption = None,
@@ -68,6 +81,12 @@ def convert(
         where=where,
         fuse=FuseMode.NONE if fuse is None else FuseMode.parse(fuse, "--fuse"),
         max_growth=max_growth,
+        tune=tune,
+        budget=budget,
+        contrib=allow_contrib,
+        approximate=allow_approximate,
+        profile=profile,
+        save_profile=save_profile,
         opset=opset,
         provider=provider,
         data=data,

@@ -96,6 +96,40 @@ GrowthOption = Annotated[
 OpsetOption = Annotated[
     int | None, typer.Option("--opset", metavar="N", help="Raise the model to this opset first.")
 ]
+BudgetOption = Annotated[
+    str,
+    typer.Option(
+        "--budget", metavar="TIME", help="How long tuning may take, with validating: 60s, 5m."
+    ),
+]
+ContribOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-contrib",
+        help="Also use operators of com.microsoft, which only ONNX Runtime has.",
+    ),
+]
+ApproximateOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-approximate",
+        help="Also use formulas that round worse than the operator (catalog NAME --accuracy).",
+    ),
+]
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--profile",
+        metavar="FILE",
+        help="Apply what was measured on the machine that wrote this file; measure nothing here.",
+    ),
+]
+SaveProfileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--save-profile", metavar="FILE", help="Write what was measured, for --profile elsewhere."
+    ),
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")
 ]

@@ -1,4 +1,7 @@
-"""`onnx-act swap` and `onnx-act fuse`: one step of convert alone. They do not measure latency."""
+"""`onnx-act swap`, `fuse` and `tune`: one step of convert alone.
+
+Only `tune` measures latency, which is its nature.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,9 @@ from typing import Annotated
 import typer
 
 from onnx_act.cli.options import (
+    ApproximateOption,
+    BudgetOption,
+    ContribOption,
     DataOption,
     DryRunOption,
     ForceOption,
@@ -16,8 +22,10 @@ from onnx_act.cli.options import (
     GrowthOption,
     OpsetOption,
     OutputFormat,
+    ProfileOption,
     ProviderOption,
     ReportOption,
+    SaveProfileOption,
     SeedOption,
     ShapeOption,
     SwapOption,
@@ -111,6 +119,52 @@ def fuse(
         fuse=mode,
         undo=undo,
         max_growth=max_growth,
+        opset=opset,
+        provider=provider,
+        data=data,
+        shape=shape,
+        seed=seed,
+        threads=threads,
+        validate=validate,
+        dry_run=dry_run,
+        force=force,
+    )
+    run_conversion(asked, [model], out, None, report, output)
+
+
+def tune(
+    model: ModelArgument,
+    out: OutArgument,
+    budget: BudgetOption = "60s",
+    provider: ProviderOption = None,
+    threads: Annotated[
+        int, typer.Option("--threads", min=0, help="Threads within an operator; 0 is one.")
+    ] = 0,
+    data: DataOption = None,
+    shape: ShapeOption = None,
+    seed: SeedOption = 0,
+    opset: OpsetOption = None,
+    allow_contrib: ContribOption = False,
+    allow_approximate: ApproximateOption = False,
+    profile: ProfileOption = None,
+    save_profile: SaveProfileOption = None,
+    validate: ValidateOption = True,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    report: ReportOption = None,
+    output: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Write activations in the fastest exact way, measured in the model; keep it if it wins."""
+    from onnx_act.cli.conversion import Asked, run_conversion
+
+    asked = Asked(
+        command="tune",
+        tune=True,
+        budget=budget,
+        contrib=allow_contrib,
+        approximate=allow_approximate,
+        profile=profile,
+        save_profile=save_profile,
         opset=opset,
         provider=provider,
         data=data,

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Final
 
 import onnx_ir as ir
 
-from onnx_act.graph.model import MAIN
+from onnx_act.graph.model import MAIN, OnnxModel
 from onnx_act.graph.types import dtype_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onnx_act.graph.constants import Constants
-    from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
 
 # More than these say no more about the layout that they want.
@@ -25,7 +24,7 @@ def neighbourhood(
     model: OnnxModel,
     constants: Constants,
     shapes: Mapping[str, tuple[int, ...]],
-) -> ir.Model | None:
+) -> OnnxModel | None:
     """A site with what makes its input and what uses its output.
 
     Values keep their names, so that the site keeps its id.
@@ -59,7 +58,7 @@ def neighbourhood(
         opset_imports=dict(site.scope.opsets),
         name="neighbourhood",
     )
-    return ir.Model(graph, ir_version=max(model.content.ir_version, 4))
+    return OnnxModel(ir.Model(graph, ir_version=max(model.content.ir_version, 4)))
 
 
 def _is_plain(node: ir.Node) -> bool:

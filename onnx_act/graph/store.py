@@ -52,6 +52,14 @@ class StagedModel:
     _proto: onnx.ModelProto
     _data: Path | None
 
+    def keep_content_of(self, original: Path) -> None:
+        """Make it the original, byte for byte, where all of that is in one file.
+
+        For a result that is the same graph: what a second writing would change is nobody's wish.
+        """
+        if self._data is None and not self.shares_weights_with:
+            _write(self.path, original.read_bytes())
+
     def commit(self) -> Path | None:
         """Put the model, and its weights, under their final names.
 
@@ -263,6 +271,12 @@ def _write(path: Path, content: bytes) -> None:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
+
+
+def serialised(model: OnnxModel) -> bytes:
+    """A model whose weights are all its own, as a file would hold it."""
+    content: bytes = ir.to_proto(model.content).SerializeToString()
+    return content
 
 
 def weights_folder(model: OnnxModel) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from onnx_act.recipe.evidence import Evidence, gather_evidence
 from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoing
 from onnx_act.recipe.reference import RaisedModel, stage_raised
 from onnx_act.recipe.targets import ProviderTargets
+from onnx_act.recipe.tuning import run_tuning
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
 from onnx_act.rewrite.fuse_mode import FuseMode
@@ -41,19 +43,20 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import ModelSource
     from onnx_act.graph.sites import Site
     from onnx_act.recipe.request import ConversionRequest
+    from onnx_act.tuning.outcome import TuningOutcome
 
 # What a report calls a model that came as an object, not as a file.
 _NAMELESS: Final = "<model>"
 
 
 @dataclass(frozen=True, slots=True)
-class _SiteBefore:
-    """A site as it was found: what a site says of itself changes with the model around it."""
+class _Record:
+    """What was said of something before: what a site says changes with the model around it."""
 
     record: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The site as plain JSON data."""
+        """The plain JSON data."""
         return self.record
 
 
@@ -69,16 +72,20 @@ class _Work:
         swapped: the model with swaps and nothing else, staged, when there were any.
         raised: the model at its new opset and nothing else, when that is judged.
         plan: what was done and refused so far.
+        started: when the conversion began, by the performance counter.
+        tuning: what tuning found, when that was asked for.
         notes: what a reader should know of the original.
     """
 
     model: OnnxModel
     before: list[Site]
-    shown: tuple[_SiteBefore, ...]
+    shown: tuple[_Record, ...]
     nodes: int
     plan: Plan
+    started: float
     swapped: Path | None = None
     raised: RaisedModel | None = None
+    tuning: TuningOutcome | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -105,6 +112,7 @@ def convert_model(
             See `errors`.
     """
     with ExitStack() as stack:
+        started = time.perf_counter()
         stack.enter_context(collection_paused())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="onnx-act-")))
         path = _as_file(source, folder)
@@ -113,9 +121,10 @@ def convert_model(
             check_target(path, target)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
-        work = _start(source if path.parent == folder else path, folder, request, stack)
+        given = source if path.parent == folder else path
+        work = _start(given, folder, request, stack, started)
         progress("planning")
-        _rewrite(work, folder, request, stack)
+        _rewrite(work, folder, request, stack, progress)
         entry = _entry(str(path) if isinstance(source, str | os.PathLike) else _NAMELESS, work)
         if not work.plan.changes:
             entry = _nothing_done(entry, request)
@@ -125,6 +134,8 @@ def convert_model(
             return replace(entry, notes=(*entry.notes, "dry run: nothing was written"))
         place = target if target is not None else folder / "result.onnx"
         staged = stack.enter_context(stage_model(work.model, place))
+        if not work.plan.changes and work.raised is None and request.opset is None:
+            staged.keep_content_of(path)
         entry = _with_size(entry, path, staged, work)
         return _judge_and_write(entry, work, path, staged, target, request, progress)
 
@@ -139,7 +150,11 @@ def _as_file(source: ModelSource, folder: Path) -> Path:
 
 
 def _start(
-    source: ModelSource, folder: Path, request: ConversionRequest, stack: ExitStack
+    source: ModelSource,
+    folder: Path,
+    request: ConversionRequest,
+    stack: ExitStack,
+    started: float,
 ) -> _Work:
     model = load_model(source)
     before = model.content.opset_imports.get("", 0)
@@ -148,10 +163,10 @@ def _start(
     is_raised = model.content.opset_imports.get("", 0) != before
     sites = find_sites(model, routine=True)
     _check_covered(request, sites)
-    shown = tuple(_SiteBefore(s.to_dict()) for s in sites if not s.routine)
+    shown = tuple(_Record(s.to_dict()) for s in sites if not s.routine)
     names = [short_name(p) for p in request.providers]
     notes = () if request.undo else fused_for_others(model, names)
-    work = _Work(model, sites, shown, count_nodes(model), Plan(), notes=notes)
+    work = _Work(model, sites, shown, count_nodes(model), Plan(), started, notes=notes)
     if is_raised and request.validate and not request.dry_run:
         # What follows edits the model: a swap is judged against the raised model, which nothing
         # else would compare with the original.
@@ -187,7 +202,13 @@ def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
             raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}{parts}")
 
 
-def _rewrite(work: _Work, folder: Path, request: ConversionRequest, stack: ExitStack) -> None:
+def _rewrite(
+    work: _Work,
+    folder: Path,
+    request: ConversionRequest,
+    stack: ExitStack,
+    progress: Callable[[str], None],
+) -> None:
     targets = ProviderTargets(request.providers, request.feeds, request.threads or 1)
     if request.swap:
         swap = SwapActivation(request.swap, request.where)
@@ -196,16 +217,21 @@ def _rewrite(work: _Work, folder: Path, request: ConversionRequest, stack: ExitS
         work.plan += run_rules([UndoFusion()], work.model, targets, work.before)
         note_undoing(work.model)
     swapped = bool(work.plan.changes)
+    is_judged = request.validate and not request.dry_run
+    if swapped and is_judged and (request.fuse is not FuseMode.NONE or request.tune is not None):
+        # The rest is judged against this: swapped, and otherwise untouched.
+        work.swapped = stack.enter_context(
+            stage_temporarily(work.model, folder, "swapped.onnx")
+        ).path
     if request.fuse is not FuseMode.NONE:
-        if swapped and request.validate and not request.dry_run:
-            # Fusing is judged against this: swapped, and otherwise untouched.
-            work.swapped = stack.enter_context(
-                stage_temporarily(work.model, folder, "swapped.onnx")
-            ).path
         rules = fusing_rules(request.fuse, request.max_growth)
         fused = run_rules(rules, work.model, targets, None if swapped else work.before)
         note_fusion(work.model, fused, [short_name(p) for p in request.providers])
         work.plan += fused
+    if request.tune is not None:
+        spent = time.perf_counter() - work.started
+        work.tuning, tuned = run_tuning(work.model, targets, request, request.tune, spent, progress)
+        work.plan += tuned
 
 
 def _entry(path: str, work: _Work) -> ModelEntry:
@@ -215,6 +241,7 @@ def _entry(path: str, work: _Work) -> ModelEntry:
         changes=work.plan.changes,
         refusals=work.plan.refusals,
         notes=work.notes,
+        tuning=work.tuning,
     )
 
 
@@ -230,6 +257,8 @@ def _nothing_done(entry: ModelEntry, request: ConversionRequest) -> ModelEntry:
     asked = "nothing was asked for"
     if request.undo:
         asked = "nothing could be undone" if entry.refusals else "there was nothing to undo"
+    elif request.tune is not None:
+        asked = "nothing was shown to be faster"
     elif request.fuse is not FuseMode.NONE:
         asked = "there was nothing to fold or fuse"
     return replace(entry, notes=(*entry.notes, f"{asked}: the output is the same graph"))
@@ -269,6 +298,10 @@ def _judge_and_write(
         progress=progress,
     )
     entry = _with_evidence(entry, evidence)
+    if work.tuning is not None and not request.bench and _is_only_tuned(work):
+        # It was measured against the original then, with sessions in turn.
+        measured = tuple(_Record(dict(c.latency)) for c in work.tuning.confirmed)
+        entry = replace(entry, latency=measured or None)
     if evidence.problem and not request.force:
         return replace(
             entry,
@@ -293,6 +326,11 @@ def _reference(work: _Work, path: Path, staged: StagedModel) -> Path:
     if changes and all(c.rule == "swap_activation" for c in changes):
         return staged.path
     return work.swapped or path
+
+
+def _is_only_tuned(work: _Work) -> bool:
+    """Whether nothing was done but what tuning measured."""
+    return work.raised is None and all(c.rule == "respell_activation" for c in work.plan.changes)
 
 
 def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:

@@ -33,8 +33,12 @@ def note_fusion(model: OnnxModel, plan: Plan, names: Sequence[str]) -> None:
         names: the short names of the providers that it was done for.
     """
     contrib = {rule.name for rule in CONTRIB}
-    if not any(change.rule in contrib for change in plan.changes):
-        return
+    if any(change.rule in contrib for change in plan.changes):
+        stamp_providers(model, names)
+
+
+def stamp_providers(model: OnnxModel, names: Sequence[str]) -> None:
+    """Write down for whom contrib operators were put into a model, by short name."""
     before = fused_for(model)
     both = [name for name in names if name in before]
     model.content.metadata_props[_KEY] = ",".join(both or names)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from onnx_act.graph.selectors import Selector
+    from onnx_act.recipe.tuning import TuneOptions
     from onnx_act.rewrite.swap_request import SwapRequest
 
 _CPU: Final = ("CPUExecutionProvider",)
@@ -27,6 +28,7 @@ class ConversionRequest:
         swap: what to exchange, in order; the first that covers a site is taken.
         where: which sites may be swapped; None for all on feature paths.
         fuse: how far to fold and fuse.
+        tune: how to look for faster ways to write what is left, None not to.
         undo: whether to take fused operators apart, and do nothing else.
         max_growth: how many times as large copies of shared weights may make the file, at least 1.
         opset: the opset to raise the model to, None to leave it.
@@ -47,6 +49,7 @@ class ConversionRequest:
     swap: tuple[SwapRequest, ...] = ()
     where: Selector | None = None
     fuse: FuseMode = FuseMode.NONE
+    tune: TuneOptions | None = None
     undo: bool = False
     max_growth: float = 1.1
     opset: int | None = None
@@ -61,8 +64,10 @@ class ConversionRequest:
     timeout_s: float = 1800.0
 
     def __post_init__(self) -> None:
-        if self.undo and (self.swap or self.fuse is not FuseMode.NONE):
-            raise UsageError("undo takes fused operators apart: it goes with neither fuse nor swap")
+        if self.undo and (self.swap or self.fuse is not FuseMode.NONE or self.tune is not None):
+            raise UsageError(
+                "undo takes fused operators apart: it goes with neither fuse, swap nor tune"
+            )
         if not self.max_growth >= 1:
             raise UsageError(f"--max-growth is a factor of at least 1, not {self.max_growth:g}")
 

@@ -61,6 +61,7 @@ class ModelEntry:
         drift: how far outputs moved from the original, None when nothing was swapped.
         latency: times, one entry per provider.
         size: bytes and nodes before and after.
+        tuning: what was found about ways to write activations, None when that was not asked for.
     """
 
     path: str
@@ -77,6 +78,7 @@ class ModelEntry:
     drift: Plain | None = None
     latency: tuple[Plain, ...] | None = None
     size: Mapping[str, int] | None = None
+    tuning: Plain | None = None
     against: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,7 +96,7 @@ class ModelEntry:
             items = getattr(self, name)
             if items is not None:
                 entry[name] = [item.to_dict() for item in items]
-        for name in ("equivalence", "drift"):
+        for name in ("tuning", "equivalence", "drift"):
             item = getattr(self, name)
             if item is not None:
                 entry[name] = item.to_dict()

@@ -130,23 +130,30 @@ class Confirmation:
         provider: its full name.
         ratio: time of the model before over that of the result, with its 95 % interval.
         verdict: `faster`, `slower` or `no difference shown`.
+        latency: all that was measured, as plain JSON data.
     """
 
     provider: str
     ratio: Interval
     verdict: str
+    latency: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
         ratio = interval_to_dict(self.ratio)
-        return {"provider": self.provider, "ratio": ratio, "verdict": self.verdict}
+        return {
+            "provider": self.provider,
+            "ratio": ratio,
+            "verdict": self.verdict,
+            "latency": dict(self.latency),
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Confirmation:
         """What `to_dict` made."""
         ratio = _interval(data["ratio"])
         assert ratio is not None
-        return cls(str(data["provider"]), ratio, str(data["verdict"]))
+        return cls(str(data["provider"]), ratio, str(data["verdict"]), dict(data["latency"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,12 @@ def measure_shares(
         concerned = {owners.get(number) for number in numbers_in(timed.name)}
         if timed.op_type in _REORDERS:
             layout += timed.seconds / whole
-        elif len(concerned) == 1 and (site_id := concerned.pop()) is not None:
+        elif (
+            len(concerned) == 1
+            and (site_id := concerned.pop()) is not None
             # A product or convolution that took an activation in may be named after that alone:
             # it is the activation's own only where its producer is still there.
-            if timed.op_type not in _TAKES_IN or makers[site_id] in seen:
-                found[site_id] += timed.seconds / whole
+            and (timed.op_type not in _TAKES_IN or makers[site_id] in seen)
+        ):
+            found[site_id] += timed.seconds / whole
     return Shares(profile, found, frozenset(unknown), layout)

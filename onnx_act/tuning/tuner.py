@@ -81,6 +81,7 @@ class TuningRequest:
         approximate: whether ways that round worse than the operator may be used.
         profile: what was measured on another machine, to be applied without measuring here.
         is_validated: whether the result will be validated afterwards, within the budget.
+        spent_s: what was used of the budget before, in seconds.
     """
 
     providers: tuple[str, ...]
@@ -91,6 +92,7 @@ class TuningRequest:
     approximate: bool = False
     profile: TuningProfile | None = None
     is_validated: bool = True
+    spent_s: float = 0.0
 
 
 def tune_model(
@@ -112,7 +114,7 @@ def tune_model(
         ProviderUnavailableError: a provider is not there.
         UsageError: shapes or data do not fit the model.
     """
-    clock = Clock(request.budget_s)
+    clock = Clock(request.budget_s - request.spent_s)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
         bench = Workbench(model, targets, folder, stack)
@@ -347,7 +349,8 @@ class _Tuning:
         )
         ratio = latency.ratio
         assert ratio is not None
-        return Confirmation(provider, Interval(ratio.median, ratio.low, ratio.high), ratio.verdict)
+        interval = Interval(ratio.median, ratio.low, ratio.high)
+        return Confirmation(provider, interval, ratio.verdict, latency.to_dict())
 
     def _share_after(self, outcome: TuningOutcome) -> float | None:
         if not self.clock.left_s():

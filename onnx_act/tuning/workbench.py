@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import onnx_ir as ir
-
 from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.graph.excerpt import neighbourhood
 from onnx_act.graph.model import load_model
-from onnx_act.graph.store import stage_temporarily
+from onnx_act.graph.store import serialised, stage_temporarily
 from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.respell_activation import RespellActivation
 
@@ -76,17 +74,17 @@ class Workbench:
         excerpt = neighbourhood(site, self._model, constants, shapes)
         if excerpt is None:
             return None
-        found = [bytes(ir.to_proto(excerpt).SerializeToString())]
+        found = [serialised(excerpt)]
         try:
             found += [self._respelled(excerpt, site, key, group.channels) for key in keys]
         except OnnxActError:
             return None
         return found
 
-    def _respelled(self, excerpt: ir.Model, site: Site, key: str, channels: int | None) -> bytes:
-        trial = load_model(excerpt)
+    def _respelled(self, excerpt: OnnxModel, site: Site, key: str, channels: int | None) -> bytes:
+        trial = load_model(excerpt.content)
         known = {} if channels is None else {site.id: channels}
         plan = run_rules([RespellActivation({site.id: key}, known)], trial, self._targets)
         if not plan.changes:
             raise EvidenceError(f"{site.id} is no site of its own in its neighbourhood")
-        return bytes(ir.to_proto(trial.content).SerializeToString())
+        return serialised(trial)
