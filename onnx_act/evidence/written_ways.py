@@ -137,7 +137,12 @@ def _best_opset(activation: Activation, parameters: Parameters, provider: str) -
         if running == wanted:
             break
     if not best:
-        raise EvidenceError(f"{provider} runs {activation.name} in no way at any opset")
+        first = _all_ways(activation, parameters, newest)[0]
+        reason = _accuracy(first, activation, parameters, _OLDEST, provider)
+        raise EvidenceError(
+            f"{activation.name} runs on {provider} in no way, whatever the opset; "
+            f"{first.key}: {reason}"
+        )
     return best
 
 

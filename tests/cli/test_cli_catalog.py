@@ -117,6 +117,12 @@ def test_accuracy_for_given_parameters(capsys: Capture) -> None:
     assert max(way["accuracy"]["p99_ulp"] for way in ways.values()) == 0.0
 
 
+def test_accuracy_of_what_runs_in_no_way(capsys: Capture) -> None:
+    """The parameter is beyond float32, in which ways are measured."""
+    ran = run_here(capsys, "catalog", "elu", "--set", "alpha=1e39", "--accuracy")
+    assert_wrong_use(ran, "elu runs", "in no way", "Elu's alpha cannot be 1e+39", code=1)
+
+
 def test_only_accuracy_adds_accuracy(capsys: Capture) -> None:
     (entry,) = run_here(capsys, "catalog", "mish", *JSON).document["activations"]
     assert "accuracy" not in entry
