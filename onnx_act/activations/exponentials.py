@@ -120,12 +120,6 @@ SELU = Activation(
     operators=(Operator("Selu", 6, {"alpha": "alpha", "gamma": "gamma"}),),
     respellings=(
         Respelling(
-            "sum",
-            lambda x, alpha, gamma: (
-                gamma * maximum(x, 0) + (exp(minimum(x, 0)) - 1) * (alpha * gamma)
-            ),
-        ),
-        Respelling(
             "ramp",
             lambda x, alpha, gamma: gamma * maximum(x, 0) - (alpha * gamma) * _depth(exp(x)),
         ),

@@ -92,7 +92,7 @@ def _of_softplus(parameters: Parameters, x: Array) -> Array:
 # What cancels: (activation, respelling) -> the numbers in whose last places it errs.
 CANCELLING: dict[tuple[str, str], Scale] = {
     **{("elu", k): _of_expm1 for k in ("maximum", "clipped maximum", "ramp")},
-    **{("selu", k): _of_expm1 for k in ("sum", "ramp", "two relus")},
+    **{("selu", k): _of_expm1 for k in ("ramp", "two relus")},
     **{("celu", k): _of_expm1 for k in ("maximum", "ramp")},
     **{("gelu", k): _of_gate for k in ("erf", "halved erf", "tanh")},
     **{(a, "plain maximum"): _of_softplus for a in ("softplus", "logsigmoid")},
