@@ -21,6 +21,13 @@ from onnx_act.report.summary import (
     refusal_lines,
     site_kinds,
 )
+from onnx_act.report.tuning_summary import (
+    GROUP_NAMES,
+    WAY_NAMES,
+    group_rows,
+    tuning_lines,
+    way_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 
 _MOST_REFUSALS: Final = 12
 _MOST_OUTPUTS: Final = 8
+_MOST_WAYS: Final = 40
 
 
 def render_report(console: Console, report: Report, *, every_site: bool = False) -> None:
@@ -69,6 +77,8 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
     if data.get("changes"):
         rows = [(str(n), r, f"{b} -> {a}") for n, r, b, a in change_lines(data["changes"])]
         console.print(_table("changes", ("count", "rule", "what"), rows))
+    if "tuning" in data:
+        _tuning(console, data["tuning"])
     if data.get("refusals"):
         _refusals(console, data["refusals"])
     if data.get("checks"):
@@ -175,6 +185,18 @@ def _equivalence(console: Console, equivalence: dict[str, Any]) -> None:
             console.print(
                 f"note: {len(elsewhere)} nodes run elsewhere than asked ({', '.join(kinds)})"
             )
+
+
+def _tuning(console: Console, tuning: dict[str, Any]) -> None:
+    groups, ways = group_rows(tuning), way_rows(tuning)
+    if groups:
+        console.print(_table("tuning", GROUP_NAMES, groups[:_MOST_REFUSALS]))
+        _say_more(console, len(groups), "groups")
+    if ways:
+        title = "ways to write them: how many times as fast"
+        console.print(_table(title, WAY_NAMES, ways[:_MOST_WAYS]))
+    for line in tuning_lines(tuning):
+        console.print(escape(line))
 
 
 def _latency(console: Console, latency: list[dict[str, Any]]) -> None:

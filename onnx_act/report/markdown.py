@@ -16,6 +16,13 @@ from onnx_act.report.summary import (
     refusal_lines,
     site_kinds,
 )
+from onnx_act.report.tuning_summary import (
+    GROUP_NAMES,
+    WAY_NAMES,
+    group_rows,
+    tuning_lines,
+    way_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,6 +56,8 @@ def _entry(entry: ModelEntry) -> list[str]:
     if data.get("changes"):
         rows3 = [(str(n), r, f"{b} -> {a}") for n, r, b, a in change_lines(data["changes"])]
         parts.extend(_section("Changes", ("count", "rule", "what"), rows3))
+    if "tuning" in data:
+        parts.extend(_tuning(data["tuning"]))
     left = [(str(n), r, what) for n, r, what in left_lines(data.get("refusals", ()))]
     if left:
         parts.extend(_section("Left to the runtime", ("count", "rule", "what"), left))
@@ -60,6 +69,12 @@ def _entry(entry: ModelEntry) -> list[str]:
     parts.extend(f"- {_cell(note)}" for note in data["notes"])
     parts.append("")
     return parts
+
+
+def _tuning(tuning: dict[str, Any]) -> list[str]:
+    parts = _section("Tuning", GROUP_NAMES, group_rows(tuning))
+    parts.extend(_section("Ways to write them", WAY_NAMES, way_rows(tuning)))
+    return [*parts, *(f"- {_cell(line)}" for line in tuning_lines(tuning)), ""]
 
 
 def _evidence(data: dict[str, Any]) -> list[str]:
