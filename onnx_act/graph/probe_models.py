@@ -50,7 +50,7 @@ def activation_probe(
         emitter.nodes[-1].attributes["group"] = ir.AttrInt64("group", channels)
     y = emit(lowering, activation, simple, place, emitter)
     y.type, y.shape = ir.TensorType(dtype), x.shape
-    return _model([x], [y], emitter.nodes, scope, ir_version)
+    return graph_probe([x], [y], emitter.nodes, scope, ir_version)
 
 
 def simple_parameters(parameters: Parameters) -> dict[str, ParameterValue]:
@@ -74,7 +74,7 @@ def node_probe(
         node.domain, node.op_type, inputs, list(node.attributes.values()), outputs=outputs
     )
     given = [v for v in inputs if v is not None]
-    return _model(given, outputs, [probe], scope, ir_version)
+    return graph_probe(given, outputs, [probe], scope, ir_version)
 
 
 def weighted_probe(
@@ -91,7 +91,7 @@ def weighted_probe(
     inputs = [x, emitter.constant(weight)]
     y = _value("y", dtype, shape)
     probe = ir.Node(node.domain, node.op_type, inputs, list(node.attributes.values()), outputs=[y])
-    return _model([x], [y], [*emitter.nodes, probe], scope, ir_version)
+    return graph_probe([x], [y], [*emitter.nodes, probe], scope, ir_version)
 
 
 def _value(name: str, dtype: ir.DataType, shape: tuple[int, ...]) -> ir.Value:
@@ -103,13 +103,14 @@ def _numbered() -> Callable[[str], str]:
     return lambda wanted: f"{wanted}_{next(count)}"
 
 
-def _model(
+def graph_probe(
     inputs: list[ir.Value],
     outputs: list[ir.Value],
     nodes: list[ir.Node],
     scope: Scope,
     ir_version: int,
 ) -> bytes:
+    """A model of these nodes in the opsets of a scope."""
     imports = dict(scope.opsets)
     imports.update({n.domain: 1 for n in nodes if n.domain and n.domain not in imports})
     graph = ir.Graph(inputs, outputs, nodes=nodes, opset_imports=imports, name="probe")

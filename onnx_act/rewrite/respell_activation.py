@@ -23,8 +23,9 @@ from onnx_act.graph.lower import (
     respelled_lowerings,
 )
 from onnx_act.graph.regions import FLOATS
+from onnx_act.rewrite.expand_gate import GateExpansion, expand_gate
 from onnx_act.rewrite.rule import Change, Fidelity, Refusal
-from onnx_act.rewrite.writing import Writer
+from onnx_act.rewrite.writing import Writer, provenance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from onnx_act.rewrite.rule import Proposal, Subject
 
 _RULE: Final = "respell_activation"
+#: A way to write an activation in its place.
+Way = Lowering | GateExpansion
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,14 @@ class RespellActivation:
     Attributes:
         choices: the id of a site -> the key of a way to write it, see `ways_to_write`.
         channels: the id of a site -> how many channels it has, where that is known.
-        approximate: keys of ways that round worse than the operator does.
+        images: the id of a site -> height and width of the image that it gates, where it is a
+            gate of one number per channel; see `expand_gate`.
+        approximate: `activation: key` of ways that round worse than the operator does.
     """
 
     choices: Mapping[str, str]
     channels: Mapping[str, int] = field(default_factory=dict)
+    images: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     approximate: frozenset[str] = frozenset()
     name: str = field(default=_RULE, init=False)
     enables_itself: bool = field(default=False, init=False)
@@ -64,10 +70,13 @@ class RespellActivation:
             key = self.choices.get(site.id)
             if key is None:
                 continue
-            way = ways_to_write(site, self.channels.get(site.id), contrib=True).get(key)
+            way = self._way(site, key)
             if way is None:
                 reason = f"it cannot be written as {key} in its place"
                 yield Refusal(_RULE, site.id, site.name, reason)
+                continue
+            if isinstance(way, GateExpansion):
+                yield _expansion(site, way)
                 continue
             assert site.activation is not None
             approximate = f"{site.name}: {key}" in self.approximate
@@ -84,6 +93,28 @@ class RespellActivation:
                 written=writer.written(site, site.activation, site.parameters, way),
             )
 
+    def _way(self, site: Site, key: str) -> Way | None:
+        if not is_respellable(site):
+            return None
+        place = (self.channels.get(site.id), self.images.get(site.id))
+        return ways_to_write(site, *place, contrib=True).get(key)
+
+
+def _expansion(site: Site, way: GateExpansion) -> Change:
+    assert site.activation is not None
+    described = describe_activation(site.activation, site.parameters)
+    provenance = provenance_of(_RULE, site, site.activation, site.parameters)
+    return Change(
+        rule=_RULE,
+        fidelity=Fidelity.EXACT,
+        site=site.id,
+        before=f"{described} as {site.written}",
+        after=way.label,
+        nodes=tuple(n.name or n.op_type for n in site.nodes),
+        apply=lambda editor: expand_gate(editor, site, way, provenance),
+        region=site.nodes,
+    )
+
 
 def is_respellable(site: Site) -> bool:
     """Whether there may be another way to write a site."""
@@ -96,21 +127,26 @@ def is_respellable(site: Site) -> bool:
     )
 
 
-def ways_to_write(site: Site, channels: int | None, *, contrib: bool) -> dict[str, Lowering]:
+def ways_to_write(
+    site: Site, channels: int | None, image: tuple[int, int] | None = None, *, contrib: bool
+) -> dict[str, Way]:
     """The ways to write the activation of a site at its opset, by key.
 
     Args:
         site: one that `is_respellable`.
         channels: how many of them it has, by the second of four dimensions; None where that is
             not known.
+        image: height and width of the image that it gates, None where it gates none.
         contrib: whether operators outside the standard may be used.
     """
     assert site.activation is not None
     given = (site.activation, site.parameters)
-    ways = lowerings(*given, site.scope.opset())
+    ways: list[Way] = [*lowerings(*given, site.scope.opset())]
     if contrib:
         ways += lowerings(*given, site.scope.opset(), contrib=True)
     ways += respelled_lowerings(*given, channels)
+    if image is not None:
+        ways.append(GateExpansion(*image))
     return {way.key: way for way in ways}
 
 

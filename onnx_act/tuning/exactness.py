@@ -8,6 +8,7 @@ from onnx_act.errors import OnnxActError
 from onnx_act.evidence.accuracy import Accuracy, WrittenForm, measure_accuracies
 from onnx_act.graph.lower import LoweringUnavailableError, lowerings
 from onnx_act.graph.probe_models import activation_probe, simple_parameters
+from onnx_act.rewrite.expand_gate import GateExpansion
 from onnx_act.runtime.cache import Question, keep, recall
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.tuning.outcome import accuracy_from_dict
@@ -34,7 +35,8 @@ class Exactness:
         """Measure all ways of these groups that are not known yet, in one process."""
         unknown: dict[bytes, WrittenForm] = {}
         for group in groups:
-            for way in (self._standard(group), *group.ways.values()):
+            lowered = [w for w in group.ways.values() if not isinstance(w, GateExpansion)]
+            for way in (self._standard(group), *lowered):
                 form = self._form(group, way)
                 if form is not None and form.model not in self._known:
                     kept = recall(self._question(form.model))

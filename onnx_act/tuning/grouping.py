@@ -12,7 +12,9 @@ from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.lower import OperatorLowering
 from onnx_act.graph.model import MAIN
 from onnx_act.graph.types import shape_of
+from onnx_act.rewrite.expand_gate import GateExpansion, gated_image
 from onnx_act.rewrite.respell_activation import (
+    Way,
     is_respellable,
     ways_to_write,
     would_be_written_as,
@@ -42,14 +44,16 @@ class SiteGroup:
         ways: how they could be written, by key, without the way they are.
         present: the key of the way they are written, None where it is none of ours.
         channels: how many of them each site has, by the second of four dimensions, where known.
+        image: height and width of the images that the sites gate, None where they gate none.
     """
 
     signature: str
     family: str
     sites: tuple[Site, ...]
-    ways: Mapping[str, Lowering]
+    ways: Mapping[str, Way]
     present: str | None
     channels: int | None
+    image: tuple[int, int] | None
 
     @property
     def activation(self) -> str:
@@ -79,9 +83,10 @@ def group_sites(
         contrib: whether operators outside the standard may be used.
     """
     reader = _WayReader(contrib)
-    found: dict[tuple[str, tuple[str, ...]], list[tuple[Site, dict[str, Lowering]]]] = {}
+    found: dict[tuple[str, tuple[str, ...]], list[tuple[Site, dict[str, Way]]]] = {}
     channels: dict[str, int] = {}
     present: dict[tuple[str, tuple[str, ...]], str | None] = {}
+    images: dict[tuple[str, tuple[str, ...]], tuple[int, int] | None] = {}
     families: dict[tuple[str, tuple[str, ...]], str] = {}
     for site in sites:
         if not is_respellable(site):
@@ -91,10 +96,15 @@ def group_sites(
         if count is not None:
             channels[site.id] = count
         now, others = reader.read(site, count, written_as(site, constants))
+        image = gated_image(site, shapes) if site.scope.name == MAIN else None
+        if image is not None:
+            others = {**others, "expanded": GateExpansion(*image)}
         if not others:
             continue
         family = _family(site, now)
-        key = (f"{family}; {_place(site, dims)}", tuple(others))
+        gates = "" if image is None else f", gates {image[0]} x {image[1]}"
+        key = (f"{family}; {_place(site, dims)}{gates}", tuple(others))
+        images[key] = image
         found.setdefault(key, []).append((site, others))
         present[key], families[key] = now, family
     return [
@@ -105,6 +115,7 @@ def group_sites(
             members[0][1],
             present[key],
             channels.get(members[0][0].id),
+            images[key],
         )
         for key, members in found.items()
     ]
@@ -119,7 +130,7 @@ class _WayReader:
 
     def read(
         self, site: Site, channels: int | None, written: Fingerprint
-    ) -> tuple[str | None, dict[str, Lowering]]:
+    ) -> tuple[str | None, dict[str, Way]]:
         """The key of the way a site is written, and all others, each once."""
         values = tuple(
             (v.shape, v.tobytes()) if isinstance(v, np.ndarray) else v
@@ -129,6 +140,7 @@ class _WayReader:
         if key not in self._known:
             ways: dict[Fingerprint, tuple[str, Lowering]] = {}
             for name, way in ways_to_write(site, channels, contrib=self._contrib).items():
+                assert not isinstance(way, GateExpansion)
                 would_be = would_be_written_as(site, way)
                 if would_be is not None:
                     ways.setdefault(would_be, (name, way))

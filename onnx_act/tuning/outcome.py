@@ -76,6 +76,7 @@ class GroupOutcome:
         share: part of the run time that was spent in their operators, None where that is not
             known.
         channels: how many of them each site has, where known.
+        image: height and width of what the sites gate, None where they gate nothing.
         candidates: all ways that were looked at.
     """
 
@@ -88,6 +89,7 @@ class GroupOutcome:
     reason: str
     share: float | None
     channels: int | None = None
+    image: tuple[int, int] | None = None
     candidates: tuple[CandidateOutcome, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -102,6 +104,7 @@ class GroupOutcome:
             "reason": self.reason,
             "share": self.share,
             "channels": self.channels,
+            "image": None if self.image is None else list(self.image),
             "candidates": [c.to_dict() for c in self.candidates],
         }
 
@@ -118,6 +121,7 @@ class GroupOutcome:
             str(data["reason"]),
             None if data["share"] is None else float(data["share"]),
             None if data["channels"] is None else int(data["channels"]),
+            None if data["image"] is None else (int(data["image"][0]), int(data["image"][1])),
             tuple(CandidateOutcome.from_dict(c) for c in data["candidates"]),
         )
 
@@ -201,6 +205,11 @@ class TuningOutcome:
     def channels(self) -> dict[str, int]:
         """Site -> how many channels it has, where that is known."""
         return {s: g.channels for g in self.groups if g.channels is not None for s in g.sites}
+
+    @property
+    def images(self) -> dict[str, tuple[int, int]]:
+        """Site -> height and width of what it gates."""
+        return {s: g.image for g in self.groups if g.image is not None for s in g.sites}
 
     @property
     def approximate(self) -> frozenset[str]:

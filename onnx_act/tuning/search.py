@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import OnnxActError
 from onnx_act.evidence.race import RaceResult, race, race_all
+from onnx_act.rewrite.expand_gate import GateExpansion
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.target import short_name
 
@@ -72,6 +73,10 @@ class GroupState:
     chosen: str | None = None
     reason: str = ""
 
+    def local_keys(self) -> list[str]:
+        """Ways of which a neighbourhood can tell something: not those that are about a layout."""
+        return [k for k in self.keys if not isinstance(self.group.ways[k], GateExpansion)]
+
     def drop(self, key: str, verdict: str) -> None:
         """Take a way out of the question."""
         if key in self.keys:
@@ -128,15 +133,6 @@ class Search:
             for site in state.group.sites
         }
 
-    def channels(self) -> dict[str, int]:
-        """Site -> how many channels it has."""
-        return {
-            site.id: state.group.channels
-            for state in self.states
-            if state.group.channels is not None
-            for site in state.group.sites
-        }
-
     def share_of(self, group: SiteGroup) -> float | None:
         """Part of the run time spent in a group, None where that is not known."""
         if any(s.id in self.shares.unknown for s in group.sites):
@@ -166,7 +162,7 @@ class Search:
         """Measure neighbourhoods; drop what is hopeless there."""
         contests: list[tuple[GroupState, list[bytes]]] = []
         for state in sorted(self._open(), key=self._weight, reverse=True):
-            models = self.bench.around(state.group, list(state.keys), constants, shapes)
+            models = self.bench.around(state.group, state.local_keys(), constants, shapes)
             if models is not None:
                 contests.append((state, models))
         seconds = min(_SCREENING_PART * self.clock.left_s(), _SCREENING_S * len(contests))
@@ -263,9 +259,8 @@ class Search:
         if seconds < _LEAST_RACE_S + 3 * self.shares.profile.open_s:
             self.is_complete = self.is_complete and not is_wanted
             return None
-        channels = self.channels()
         try:
-            models = [self.bench.whole(c, channels) for c in (present, *trials)]
+            models = [self.bench.whole(c) for c in (present, *trials)]
             result = self._measured(models, self.providers[0], seconds)
         except OnnxActError:
             return None
@@ -324,19 +319,19 @@ class Search:
 def _note_neighbourhood(state: GroupState, result: RaceResult) -> None:
     state.is_screened = True
     medians = {"": 1.0}
-    for key, standing in zip(list(state.keys), result.standings[1:], strict=True):
+    for key, standing in zip(state.local_keys(), result.standings[1:], strict=True):
         if standing.ratio is None:
             state.drop(key, standing.problem or "it was not measured")
             continue
         state.screened[key] = standing.ratio
         medians[key] = standing.ratio.median
     best = max(medians.values())
-    for key in list(state.keys):
+    for key in state.local_keys():
         interval = state.screened[key]
         if interval.high < best / _HOPELESS:
             state.drop(key, f"{1 / interval.median:.1f} times as slow in its neighbourhood")
     if result.winner:
-        ranked = sorted(state.keys, key=lambda k: -medians[k])
+        ranked = sorted(state.local_keys(), key=lambda k: -medians[k])
         state.favourite = ranked[0] if ranked else None
 
 
@@ -354,8 +349,7 @@ def _contenders(family: list[GroupState]) -> list[tuple[str, dict[str, str]]]:
         key: {site.id: key for s in family if key in s.keys for site in s.group.sites}
         for key in ranked
     }
-    for key in ranked[:_MOST_CONTENDERS]:
-        add(key, uniform[key])
+    # Of two that cannot be told apart the first is taken: the one that changes least.
     if any(s.is_screened for s in family):
         mixture = {
             site.id: s.favourite
@@ -364,6 +358,8 @@ def _contenders(family: list[GroupState]) -> list[tuple[str, dict[str, str]]]:
             for site in s.group.sites
         }
         add("", mixture)
+    for key in ranked[:_MOST_CONTENDERS]:
+        add(key, uniform[key])
     return list(found.values())
 
 

@@ -18,6 +18,7 @@ from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
 from onnx_act.graph.probe_models import activation_probe
 from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.expand_gate import GateExpansion, expansion_probe
 from onnx_act.rewrite.respell_activation import RespellActivation
 from onnx_act.runtime.cache import Question
 from onnx_act.runtime.isolate import run_isolated
@@ -118,7 +119,7 @@ def tune_model(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="onnx-act-")))
         bench = Workbench(model, targets, folder, stack)
-        question = _question(bench.whole({}, {}), request)
+        question = _question(bench.whole({}), request)
         if request.profile is None:
             kept = recall_outcome(question)
             if kept is not None and (kept.is_complete or kept.budget_s >= request.budget_s):
@@ -134,7 +135,7 @@ def tune_model(
 
 def respelling(outcome: TuningOutcome) -> RespellActivation:
     """The rule that makes the choices of an outcome."""
-    return RespellActivation(outcome.choices, outcome.channels, outcome.approximate)
+    return RespellActivation(outcome.choices, outcome.channels, outcome.images, outcome.approximate)
 
 
 def _question(base: Path, request: TuningRequest) -> Question:
@@ -175,6 +176,7 @@ class _Tuning:
         self.progress("measuring accuracy")
         exactness = Exactness(self.request.providers[0], self.model.content.ir_version)
         exactness.measure(groups)
+        self.bench.learn(groups)
         states = [self._state(group, exactness) for group in groups]
         search = Search(
             states,
@@ -244,13 +246,19 @@ class _Tuning:
         standard = exactness.of_standard(group)
         site = group.sites[0]
         for key, way in group.ways.items():
+            assert site.activation is not None
+            assert site.dtype is not None
+            version = self.model.content.ir_version
+            if isinstance(way, GateExpansion):
+                probe = expansion_probe(way, site.dtype, site.scope, version)
+                against = self.targets.reason_against(probe)
+                if against is not None:
+                    state.drop(key, f"cannot run: {against}")
+                continue
             accuracy = exactness.of(group, way)
             if isinstance(accuracy, str):
                 state.drop(key, f"cannot run: {accuracy}")
                 continue
-            assert site.activation is not None
-            assert site.dtype is not None
-            version = self.model.content.ir_version
             given = (way, site.activation, site.parameters, site.dtype, site.scope, version)
             against = self.targets.reason_against(activation_probe(*given))
             if against is not None:
@@ -300,9 +308,8 @@ class _Tuning:
         """Measure the result against the model before, on every provider."""
         self.progress("proving the result")
         self.clock.release(self._confirming_s())
-        channels = search.channels()
-        before = self.bench.whole({}, {})
-        after = self.bench.whole(search.choices(), channels)
+        before = self.bench.whole({})
+        after = self.bench.whole(search.choices())
         confirmed = []
         for index, provider in enumerate(self.request.providers):
             left = self.clock.left_s() / (len(self.request.providers) - index)
@@ -372,7 +379,7 @@ def _group_outcome(state: GroupState, search: Search, exactness: Exactness) -> G
     standard = exactness.of_standard(group)
     candidates = []
     for key, way in group.ways.items():
-        accuracy = exactness.of(group, way)
+        accuracy = "" if isinstance(way, GateExpansion) else exactness.of(group, way)
         known = accuracy if isinstance(accuracy, Accuracy) else None
         candidates.append(
             CandidateOutcome(
@@ -396,5 +403,6 @@ def _group_outcome(state: GroupState, search: Search, exactness: Exactness) -> G
         reason=state.reason,
         share=search.share_of(group),
         channels=group.channels,
+        image=group.image,
         candidates=tuple(candidates),
     )

@@ -12,7 +12,7 @@ from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.respell_activation import RespellActivation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -40,9 +40,20 @@ class Workbench:
         self._targets = targets
         self._folder = folder
         self._stack = stack
+        self._channels: dict[str, int] = {}
+        self._images: dict[str, tuple[int, int]] = {}
         self._built: dict[frozenset[tuple[str, str]], Path] = {}
 
-    def whole(self, choices: Mapping[str, str], channels: Mapping[str, int]) -> Path:
+    def learn(self, groups: Iterable[SiteGroup]) -> None:
+        """Note what is known of the places of sites."""
+        for group in groups:
+            for site in group.sites:
+                if group.channels is not None:
+                    self._channels[site.id] = group.channels
+                if group.image is not None:
+                    self._images[site.id] = group.image
+
+    def whole(self, choices: Mapping[str, str]) -> Path:
         """The model with the chosen sites written in other ways, as a file.
 
         Raises:
@@ -52,7 +63,8 @@ class Workbench:
         if key not in self._built:
             trial = load_model(self._model.content) if choices else self._model
             if choices:
-                run_rules([RespellActivation(choices, channels)], trial, self._targets)
+                rule = RespellActivation(choices, self._channels, self._images)
+                run_rules([rule], trial, self._targets)
             name = f"trial-{len(self._built)}.onnx"
             staged = self._stack.enter_context(stage_temporarily(trial, self._folder, name))
             self._built[key] = staged.path
@@ -76,15 +88,15 @@ class Workbench:
             return None
         found = [serialised(excerpt)]
         try:
-            found += [self._respelled(excerpt, site, key, group.channels) for key in keys]
+            found += [self._respelled(excerpt, site, key) for key in keys]
         except OnnxActError:
             return None
         return found
 
-    def _respelled(self, excerpt: OnnxModel, site: Site, key: str, channels: int | None) -> bytes:
+    def _respelled(self, excerpt: OnnxModel, site: Site, key: str) -> bytes:
         trial = load_model(excerpt.content)
-        known = {} if channels is None else {site.id: channels}
-        plan = run_rules([RespellActivation({site.id: key}, known)], trial, self._targets)
+        rule = RespellActivation({site.id: key}, self._channels)
+        plan = run_rules([rule], trial, self._targets)
         if not plan.changes:
             raise EvidenceError(f"{site.id} is no site of its own in its neighbourhood")
         return serialised(trial)
