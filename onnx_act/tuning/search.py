@@ -9,14 +9,14 @@ neighbourhoods suggest; then, where it matters, groups alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import OnnxActError
 from onnx_act.evidence.race import RaceResult, race, race_all
-from onnx_act.rewrite.expand_gate import GateExpansion
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.target import short_name
+from onnx_act.tuning.contenders import MIXTURE, GroupState, contenders, flipped, note_neighbourhood
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 # Part of what is left of the budget that looking at neighbourhoods may take, and time for each.
 _SCREENING_PART: Final = 0.35
 _SCREENING_S: Final = 0.5
-# A neighbourhood that takes so much longer in one way than in the best is not tried in the model:
-# far from what measuring a few nodes alone was seen to be off by.
-_HOPELESS: Final = 1.3
-_MOST_CONTENDERS: Final = 4
 # Where less of the run time than this is in a group, no race could show what it makes of it.
 _LEAST_SHARE: Final = 0.004
 _LEAST_SHARE_ALONE: Final = 0.02
@@ -44,44 +40,24 @@ _MOST_ALONE: Final = 5
 # A race that gets less time than this shows nothing.
 _LEAST_RACE_S: Final = 0.5
 _GRACE_S: Final = 30.0
+# On another provider less than this is slower, whatever the interval: what two sessions of one
+# model may differ by.
+_NO_LOSS: Final = 1 / 1.02
 
 
-@dataclass(slots=True)
-class GroupState:
-    """What is known of one group while the search goes on.
+@dataclass(frozen=True, slots=True)
+class _Trials:
+    """What came of measuring trials in the whole model.
 
     Attributes:
-        group: the group.
-        keys: ways that are still in question.
-        verdicts: key -> what became of it.
-        screened: key -> its interval in the neighbourhood, over the way it is written.
-        measured: key -> its interval in the whole model.
-        favourite: the best way in the neighbourhood, None where that is the present one, or
-            where it was not measured.
-        is_screened: whether the neighbourhood was measured.
-        chosen: the way it is to be written, None to leave it.
-        reason: why.
+        winner: the place of the trial that is the fastest and nowhere slower, None if none is.
+        intervals: of each, on the first provider.
+        lost: place -> why a trial that is faster there is not taken.
     """
 
-    group: SiteGroup
-    keys: list[str]
-    verdicts: dict[str, str] = field(default_factory=dict)
-    screened: dict[str, Interval] = field(default_factory=dict)
-    measured: dict[str, Interval] = field(default_factory=dict)
-    favourite: str | None = None
-    is_screened: bool = False
-    chosen: str | None = None
-    reason: str = ""
-
-    def local_keys(self) -> list[str]:
-        """Ways of which a neighbourhood can tell something: not those that are about a layout."""
-        return [k for k in self.keys if not isinstance(self.group.ways[k], GateExpansion)]
-
-    def drop(self, key: str, verdict: str) -> None:
-        """Take a way out of the question."""
-        if key in self.keys:
-            self.keys.remove(key)
-        self.verdicts[key] = verdict
+    winner: int | None
+    intervals: list[Interval | None]
+    lost: dict[int, str]
 
 
 @dataclass(slots=True)
@@ -182,31 +158,34 @@ class Search:
             return
         for (state, _), result in zip(contests, results, strict=True):
             if isinstance(result, RaceResult):
-                _note_neighbourhood(state, result)
+                note_neighbourhood(state, result)
 
     def _race_family(self, family: list[GroupState], left: int) -> None:
         """Measure ways that the groups of a family could take together, in the whole model."""
-        contenders = _contenders(family)
-        if not contenders:
+        entrants = contenders(family)
+        if not entrants:
             return
         name = family[0].group.sites[0].name
         self.progress(f"measuring {name} in the whole model")
         present = self.choices()
-        trials = [{**present, **chosen} for _, chosen in contenders]
+        trials = [{**present, **chosen} for _, chosen in entrants]
         best = self._race(present, trials, self.clock.left_s() / left)
         if best is None:
             for state in family:
                 state.reason = "there was no time left to measure it in the whole model"
             return
-        winner, intervals = best
-        for (label, chosen), interval in zip(contenders, intervals, strict=True):
+        for place, (label, chosen) in enumerate(entrants):
+            interval = best.intervals[place]
             for state in family:
                 key = chosen.get(state.group.sites[0].id)
-                if key is not None and interval is not None and (label == key or not label):
-                    state.measured.setdefault(key, interval)
-        if winner is None:
+                if key is None or interval is None or label not in {key, MIXTURE}:
+                    continue
+                state.measured.setdefault(key, interval)
+                if place in best.lost:
+                    state.verdicts.setdefault(key, best.lost[place])
+        if best.winner is None:
             return
-        chosen = contenders[winner][1]
+        chosen = entrants[best.winner][1]
         for state in family:
             state.chosen = chosen.get(state.group.sites[0].id)
 
@@ -225,20 +204,20 @@ class Search:
         if not flips:
             return
         self.progress("measuring groups alone")
-        trials = [_flipped(present, state, key) for state, key in flips]
+        trials = [flipped(present, state, key) for state, key in flips]
         best = self._race(present, trials, self.clock.left_s(), is_wanted=False)
-        if best is None or best[0] is None:
+        if best is None or best.winner is None:
             return
         better = {
             id(s): (s, key)
-            for (s, key), i in zip(flips, best[1], strict=True)
+            for (s, key), i in zip(flips, best.intervals, strict=True)
             if i is not None and i.low > 1.0
         }
         together = dict(present)
         for state, key in better.values():
-            together = _flipped(together, state, key)
+            together = flipped(together, state, key)
         verified = self._race(present, [together], self.clock.left_s(), is_wanted=False)
-        if verified is not None and verified[0] is not None:
+        if verified is not None and verified.winner is not None:
             for state, key in better.values():
                 state.chosen = key
 
@@ -249,12 +228,11 @@ class Search:
         seconds: float,
         *,
         is_wanted: bool = True,
-    ) -> tuple[int | None, list[Interval | None]] | None:
+    ) -> _Trials | None:
         """Measure trials against the present best, on the first provider and then the others.
 
         Returns:
-            The place of the trial that is the fastest and nowhere slower, None where none is; and
-            the intervals on the first provider. None where there was no time.
+            None where there was no time.
         """
         if seconds < _LEAST_RACE_S + 3 * self.shares.profile.open_s:
             self.is_complete = self.is_complete and not is_wanted
@@ -271,20 +249,30 @@ class Search:
         order += sorted(
             (k for k in better if k != result.winner), key=lambda k: -_median(intervals[k - 1])
         )
+        lost: dict[int, str] = {}
         for place in order:
-            if all(self._holds(models[0], models[place], p) for p in self.providers[1:]):
-                return place - 1, intervals
-        return None, intervals
+            against = self._reason_against(models[0], models[place])
+            if against is None:
+                return _Trials(place - 1, intervals, lost)
+            lost[place - 1] = against
+        return _Trials(None, intervals, lost)
 
-    def _holds(self, present: Path, trial: Path, provider: str) -> bool:
-        """Whether a trial is not slower on another provider than the first."""
-        self.progress(f"measuring on {short_name(provider)}")
-        try:
-            result = self._measured([present, trial], provider, max(1.0, self.clock.left_s() / 4))
-        except OnnxActError:
-            return False
-        ratio = result.standings[1].ratio
-        return ratio is not None and ratio.high >= 1.0 and ratio.median > 1 / 1.02
+    def _reason_against(self, present: Path, trial: Path) -> str | None:
+        """Where a trial is slower on another provider than the first; None when nowhere."""
+        for provider in self.providers[1:]:
+            name = short_name(provider)
+            self.progress(f"measuring on {name}")
+            seconds = max(1.0, self.clock.left_s() / 4)
+            try:
+                result = self._measured([present, trial], provider, seconds)
+            except OnnxActError as error:
+                return f"does not run on {name}: {error}"
+            ratio = result.standings[1].ratio
+            if ratio is None:
+                return f"could not be measured on {name}"
+            if ratio.high < 1.0 or ratio.median < _NO_LOSS:
+                return f"slower on {name}: {ratio.median:.2f}x"
+        return None
 
     def _measured(self, models: list[Path], provider: str, seconds: float) -> RaceResult:
         return run_isolated(
@@ -314,71 +302,6 @@ class Search:
             state.verdicts.setdefault(key, "not shown to be faster in the whole model")
         if not state.reason:
             state.reason = "no other way was shown to be faster"
-
-
-def _note_neighbourhood(state: GroupState, result: RaceResult) -> None:
-    state.is_screened = True
-    medians = {"": 1.0}
-    for key, standing in zip(state.local_keys(), result.standings[1:], strict=True):
-        if standing.ratio is None:
-            state.drop(key, standing.problem or "it was not measured")
-            continue
-        state.screened[key] = standing.ratio
-        medians[key] = standing.ratio.median
-    best = max(medians.values())
-    for key in state.local_keys():
-        interval = state.screened[key]
-        if interval.high < best / _HOPELESS:
-            state.drop(key, f"{1 / interval.median:.1f} times as slow in its neighbourhood")
-    if result.winner:
-        ranked = sorted(state.local_keys(), key=lambda k: -medians[k])
-        state.favourite = ranked[0] if ranked else None
-
-
-def _contenders(family: list[GroupState]) -> list[tuple[str, dict[str, str]]]:
-    """What a family could be written as: a label, "" for a mixture, and site -> key."""
-    found: dict[frozenset[tuple[str, str]], tuple[str, dict[str, str]]] = {}
-
-    def add(label: str, chosen: dict[str, str]) -> None:
-        if chosen:
-            found.setdefault(frozenset(chosen.items()), (label, chosen))
-
-    keys = dict.fromkeys(k for s in family for k in s.keys)
-    ranked = sorted(keys, key=lambda k: -sum(_gain(s, k) for s in family))
-    uniform = {
-        key: {site.id: key for s in family if key in s.keys for site in s.group.sites}
-        for key in ranked
-    }
-    # Of two that cannot be told apart the first is taken: the one that changes least.
-    if any(s.is_screened for s in family):
-        mixture = {
-            site.id: s.favourite
-            for s in family
-            if s.favourite is not None
-            for site in s.group.sites
-        }
-        add("", mixture)
-    for key in ranked[:_MOST_CONTENDERS]:
-        add(key, uniform[key])
-    return list(found.values())
-
-
-def _gain(state: GroupState, key: str) -> float:
-    """How promising a way looks for a group, by its neighbourhood and its sites."""
-    if key not in state.keys:
-        return 0.0
-    interval = state.screened.get(key)
-    return len(state.group.sites) * (1.0 if interval is None else interval.median)
-
-
-def _flipped(present: Mapping[str, str], state: GroupState, key: str | None) -> dict[str, str]:
-    """The choices with one group written otherwise."""
-    changed = dict(present)
-    for site in state.group.sites:
-        changed.pop(site.id, None)
-        if key is not None:
-            changed[site.id] = key
-    return changed
 
 
 def _median(interval: Interval | None) -> float:

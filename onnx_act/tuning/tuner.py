@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.evidence.accuracy import Accuracy
-from onnx_act.evidence.latency import measure_latency
-from onnx_act.evidence.statistics import Interval
 from onnx_act.graph.concrete_shapes import concrete_shapes
 from onnx_act.graph.constants import Constants
 from onnx_act.graph.finding import find_sites
@@ -21,8 +19,9 @@ from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.expand_gate import GateExpansion, expansion_probe
 from onnx_act.rewrite.respell_activation import RespellActivation
 from onnx_act.runtime.cache import Question
-from onnx_act.runtime.isolate import run_isolated
 from onnx_act.tuning.clock import Clock
+from onnx_act.tuning.confirmation import MOST_CONFIRMING_S, confirm
+from onnx_act.tuning.contenders import GroupState
 from onnx_act.tuning.exactness import Exactness
 from onnx_act.tuning.grouping import group_sites
 from onnx_act.tuning.memory import (
@@ -35,11 +34,10 @@ from onnx_act.tuning.memory import (
 )
 from onnx_act.tuning.outcome import (
     CandidateOutcome,
-    Confirmation,
     GroupOutcome,
     TuningOutcome,
 )
-from onnx_act.tuning.search import GroupState, Search
+from onnx_act.tuning.search import Search
 from onnx_act.tuning.shares import Shares, measure_shares
 from onnx_act.tuning.workbench import Workbench
 
@@ -57,16 +55,11 @@ if TYPE_CHECKING:
 # anything.
 _CONFIRMING_PART: Final = 0.25
 _LEAST_CONFIRMING_S: Final = 3.0
-_MOST_CONFIRMING_S: Final = 30.0
-# A ratio that is so clear after so long needs no more measuring.
-_SHORT_CONFIRMING_S: Final = 6.0
-_CLEAR: Final = 1.03
 # What validating takes beside running the model: starting processes, judging outputs.
 _VALIDATING_S: Final = 4.0
 _VALIDATING_OPENINGS: Final = 10
 _VALIDATING_RUNS: Final = 80
 _MOST_RESERVED_PART: Final = 0.4
-_TIME_LIMIT_S: Final = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +121,10 @@ def tune_model(
         outcome = replace(tuning.run(), seconds=clock.spent_s())
         if request.profile is None:
             keep_outcome(question, outcome)
-            for group in outcome.groups if outcome.is_kept or not outcome.reason else ():
-                keep_group(group, request.providers[0], request.threads)
+            for group in outcome.groups if outcome.is_kept else ():
+                # What was not measured in this model says nothing about the next.
+                if group.chosen is not None or any(c.model is not None for c in group.candidates):
+                    keep_group(group, request.providers[0], request.threads)
         return outcome
 
 
@@ -238,7 +233,7 @@ class _Tuning:
 
     def _confirming_s(self) -> float:
         wanted = max(_LEAST_CONFIRMING_S, _CONFIRMING_PART * self.request.budget_s)
-        return min(wanted, _MOST_CONFIRMING_S, 0.5 * self.request.budget_s)
+        return min(wanted, MOST_CONFIRMING_S, 0.5 * self.request.budget_s)
 
     def _state(self, group: SiteGroup, exactness: Exactness) -> GroupState:
         """A group with the ways that the targets run and that are exact enough."""
@@ -310,15 +305,14 @@ class _Tuning:
         self.clock.release(self._confirming_s())
         before = self.bench.whole({})
         after = self.bench.whole(search.choices())
-        confirmed = []
-        for index, provider in enumerate(self.request.providers):
-            left = self.clock.left_s() / (len(self.request.providers) - index)
-            try:
-                confirmed.append(self._compare(before, after, provider, left))
-            except EvidenceError as error:
-                return replace(outcome, reason=f"the result could not be measured: {error}")
+        request = self.request
+        given = (request.providers, request.threads, request.feeds)
+        try:
+            confirmed = confirm(before, after, *given, self.clock)
+        except EvidenceError as error:
+            return replace(outcome, reason=f"the result could not be measured: {error}")
         first, *others = confirmed
-        outcome = replace(outcome, confirmed=tuple(confirmed))
+        outcome = replace(outcome, confirmed=confirmed)
         if first.verdict != "faster":
             shown = f"[{first.ratio.low:.3f}, {first.ratio.high:.3f}]"
             return replace(
@@ -328,36 +322,6 @@ class _Tuning:
         if lost:
             return replace(outcome, reason=f"the result is slower on {lost[0].provider}")
         return replace(outcome, is_kept=True, share_after=self._share_after(outcome))
-
-    def _compare(self, before: Path, after: Path, provider: str, left: float) -> Confirmation:
-        """Measure for a short time, and only where that shows nothing for a long one.
-
-        The long one counts by itself: going on until something shows would show something by
-        chance.
-        """
-        short = min(max(left, self.request.budget_s / 10), _SHORT_CONFIRMING_S)
-        found = self._latency(before, after, provider, short)
-        if found.verdict != "faster" or found.ratio.low < _CLEAR:
-            longer = min(self.clock.left_s(), _MOST_CONFIRMING_S)
-            if longer > short:
-                found = self._latency(before, after, provider, longer)
-        return found
-
-    def _latency(self, before: Path, after: Path, provider: str, seconds: float) -> Confirmation:
-        latency = run_isolated(
-            measure_latency,
-            before,
-            after,
-            provider=provider,
-            seconds=seconds,
-            threads=self.request.threads,
-            request=self.request.feeds,
-            timeout_s=_TIME_LIMIT_S,
-        )
-        ratio = latency.ratio
-        assert ratio is not None
-        interval = Interval(ratio.median, ratio.low, ratio.high)
-        return Confirmation(provider, interval, ratio.verdict, latency.to_dict())
 
     def _share_after(self, outcome: TuningOutcome) -> float | None:
         if not self.clock.left_s():
