@@ -93,8 +93,9 @@ class Network:
         weight = self.random(channels, 10, scale=1.0 / math.sqrt(channels))
         return self.op("Gemm", pooled, weight, self.random(10, scale=0.1))
 
-    def model(self, result: str) -> onnx.ModelProto:
+    def model(self, result: str, opset: int = _OPSET) -> onnx.ModelProto:
         """The model that ends in `result`."""
+        imports = [helper.make_opsetid("", opset)]
         graph = helper.make_graph(
             self.nodes,
             "net",
@@ -102,9 +103,8 @@ class Network:
             [helper.make_tensor_value_info(result, TensorProto.FLOAT, None)],
             self.weights,
         )
-        made = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=8
-        )
+        oldest = helper.find_min_ir_version_for(imports)
+        made = helper.make_model(graph, opset_imports=imports, ir_version=oldest)
         return onnx.shape_inference.infer_shapes(made)
 
 
