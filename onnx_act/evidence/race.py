@@ -159,6 +159,7 @@ class _Contest:
     blocks: list[dict[int, float]] = field(default_factory=list)
     problems: dict[int, str] = field(default_factory=dict)
     rounds: int = 0
+    ran_out: bool = False
     feed: Mapping[str, Array] | None = None
 
     def run(self, started: float, seconds: float) -> None:
@@ -172,9 +173,10 @@ class _Contest:
             self.rounds += 1
             share = started + seconds * (index + 1) / _ROUNDS
             self._round(entrants, min(deadline, share) if cost < seconds / 8 else deadline)
-            if time.perf_counter() + 2 * cost > deadline or len(self.racing) < 2:
+            if len(self.racing) < 2 or len(self.blocks) >= _MOST_BLOCKS:
                 return
-            if len(self.blocks) >= _MOST_BLOCKS:
+            if time.perf_counter() + 2 * cost > deadline:
+                self.ran_out = index + 1 < _ROUNDS
                 return
 
     def _open(self, index: int) -> dict[int, tuple[Callable[[], object], int]]:
@@ -203,7 +205,9 @@ class _Contest:
             now = time.perf_counter()
             count = len(self.blocks) - first
             if self.blocks and now + longest > end:
+                self.ran_out = True
                 return
+            self.ran_out = False
             if count >= _MOST_BLOCKS // _ROUNDS or (count >= _ENOUGH_BLOCKS and self._is_a_tie()):
                 return
             order = [*self.racing, *self.racing[::-1]]
@@ -247,7 +251,7 @@ class _Contest:
 
     def is_clear(self) -> bool:
         """Whether going on would change nothing that matters."""
-        return 0 not in self.racing or len(self.blocks) >= _MOST_BLOCKS or self._is_a_tie()
+        return not self.ran_out or 0 not in self.racing or self._is_a_tie()
 
     def standing(self, which: int) -> Standing:
         """How one did against the first."""
