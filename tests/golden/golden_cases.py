@@ -32,6 +32,8 @@ DIRECTIVES: Final = frozenset(
     {
         "swap",  # the requests of swap_activation, separated by blanks
         "where",  # its selector
+        "respell",  # of respell_activation: SITE: WAY, separated by semicolons
+        "channels",  # SITE: how many, the same way
         "opsets",  # the opsets, beside the one that is written, at which all is the same
         "runtime",  # `reference` where ONNX Runtime has no kernel and onnx's evaluator stands in,
         # `none` where nothing runs it
@@ -80,6 +82,12 @@ class Case:
     @property
     def other_opsets(self) -> tuple[int, ...]:
         return tuple(int(n) for n in self.directives.get("opsets", "").split())
+
+    def pairs(self, directive: str) -> dict[str, str]:
+        """The pairs of names that a directive lists."""
+        listed = self.directives.get(directive, "").split(";")
+        parts = (one.partition(":") for one in listed if one.strip())
+        return {name.strip(): value.strip() for name, _, value in parts}
 
     def before(self, opset: int | None = None) -> onnx.ModelProto:
         """The model before, at another opset than the written one when given."""

@@ -33,6 +33,7 @@ from onnx_act.rewrite.fuse_quick_gelu import FUSE_QUICK_GELU
 from onnx_act.rewrite.raise_activation import RaiseActivation
 from onnx_act.rewrite.raise_gemm import RaiseGemm
 from onnx_act.rewrite.remove_redundant_activation import RemoveRedundantActivation
+from onnx_act.rewrite.respell_activation import RespellActivation
 from onnx_act.rewrite.rule import Fidelity
 from onnx_act.rewrite.rules import FUSING
 from onnx_act.rewrite.simplify_activation import SimplifyActivation
@@ -97,6 +98,9 @@ class _Target(StandIn):
 
 
 def _rule(case: Case) -> Rule:
+    if case.rule == "respell_activation":
+        channels = {site: int(count) for site, count in case.pairs("channels").items()}
+        return RespellActivation(case.pairs("respell"), channels)
     if case.rule != "swap_activation":
         return _FIXED[case.rule]
     where = case.directives.get("where")
@@ -208,8 +212,9 @@ def _assert_same(expected: Sequence[Any], found: Sequence[Any], *, exact: bool) 
 
 def test_every_rule_has_pairs_and_cases_in_which_it_must_not_fire() -> None:
     assert {rule.name for rule in FUSING} <= set(_FIXED)
-    assert {c.rule for c in _CASES} == {*_FIXED, "swap_activation"}
-    for rule in (*_FIXED, "swap_activation"):
+    asked = ("swap_activation", "respell_activation")
+    assert {c.rule for c in _CASES} == {*_FIXED, *asked}
+    for rule in (*_FIXED, *asked):
         here = [c.expected for c in _CASES if c.rule == rule]
         assert any(e.after for e in here), rule
         assert any(not e.after for e in here), rule
