@@ -60,7 +60,7 @@ def _fused(source: Path, target: Path) -> dict[str, Any]:
         return {"status": "defect", "reason": f"{type(error).__name__}: {error}"}
     told = entry.to_dict()
     if entry.exit_code:
-        return {"status": _status_of_failure(told, source), "reason": entry.message}
+        return {"status": status_of_failure(told, source), "reason": entry.message}
     rules = Counter(_kind(change["rule"]) for change in told["changes"])
     refusals = told["refusals"]
     return {
@@ -74,7 +74,8 @@ def _fused(source: Path, target: Path) -> dict[str, Any]:
     }
 
 
-def _status_of_failure(told: dict[str, Any], source: Path) -> str:
+def status_of_failure(told: dict[str, Any], source: Path) -> str:
+    """Of a model of which nothing was written: `not equivalent` or `not run`."""
     if "equivalence" in told:
         return "not equivalent"
     try:
