@@ -61,9 +61,13 @@ def run_conversion(
     from onnx_act.recipe.convert import convert_model
     from onnx_act.report.document import Report
     from onnx_act.report.write import check_report_paths
+    from onnx_act.tuning.memory import check_profile_path
 
     pairs = _pairs(asked, models, output_path, out_dir)
-    check_report_paths(reports or [], [asked.data, *(p for pair in pairs for p in pair)])
+    files = [asked.data, asked.profile, *(p for pair in pairs for p in pair)]
+    check_report_paths([*(reports or [])], [*files, asked.save_profile])
+    if asked.save_profile is not None:
+        check_profile_path(asked.save_profile, files)
     request = make_request(asked)
     entries: list[ModelEntry] = []
     with progress() as tell:

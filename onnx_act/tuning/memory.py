@@ -78,18 +78,38 @@ def _about(signature: str, provider: str, threads: int) -> Question:
     return Question("respelling", provider, (), (signature, f"{threads} threads"))
 
 
+def check_profile_path(path: Path, files: Iterable[Path | None]) -> None:
+    """Refuse a profile that would overwrite something, before any work.
+
+    Args:
+        path: where it is to go.
+        files: inputs and outputs of the command.
+
+    Raises:
+        UsageError: it is one of them, or a file that is no profile.
+    """
+    if path.resolve() in {f.resolve() for f in files if f is not None}:
+        raise UsageError(f"--save-profile {path} would overwrite a file of this command")
+    if path.is_dir():
+        raise UsageError(f"--save-profile {path} is a folder; give the profile a file name")
+    if path.exists() and path.stat().st_size:
+        load_profile(path)
+
+
 def save_profile(path: Path, outcomes: Sequence[TuningOutcome]) -> None:
     """Write what was found into a file, for `load_profile`.
 
+    What the file says already is kept where it was measured alike: a profile grows model by model.
+
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or is a file that is no profile.
     """
     first = outcomes[0]
-    groups: dict[str, Any] = {}
+    groups = _groups_measured_alike(path, first)
     for outcome in outcomes:
         for group in outcome.groups:
             chosen = group.chosen if outcome.is_kept and group.chosen else AS_IT_IS
-            groups.setdefault(group.signature, {**group.to_dict(), "chosen": chosen, "sites": []})
+            groups[group.signature] = {**group.to_dict(), "chosen": chosen, "sites": []}
     document = {
         "schema": _SCHEMA,
         "runtime": runtime_version(),
@@ -106,6 +126,18 @@ def save_profile(path: Path, outcomes: Sequence[TuningOutcome]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+
+
+def _groups_measured_alike(path: Path, outcome: TuningOutcome) -> dict[str, Any]:
+    """The groups of a profile of this machine, runtime, providers and threads, by signature."""
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    known = load_profile(path)
+    alike = (known.providers, known.threads) == (outcome.providers, outcome.threads)
+    if not alike or not is_measured_here(known):
+        return {}
+    groups = json.loads(path.read_text(encoding="utf-8"))["groups"]
+    return {str(group["signature"]): group for group in groups}
 
 
 def load_profile(path: Path) -> TuningProfile:

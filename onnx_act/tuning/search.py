@@ -73,7 +73,7 @@ class Search:
         clock: the budget.
         shares: the part of the run time in each site.
         progress: told what is going on.
-        is_complete: whether nothing was left out for want of time.
+        is_complete: whether nothing was left out for want of time, or because measuring failed.
     """
 
     states: list[GroupState]
@@ -170,9 +170,9 @@ class Search:
         present = self.choices()
         trials = [{**present, **chosen} for _, chosen in entrants]
         best = self._race(present, trials, self.clock.left_s() / left)
-        if best is None:
+        if isinstance(best, str):
             for state in family:
-                state.reason = "there was no time left to measure it in the whole model"
+                state.reason = best
             return
         for place, (label, chosen) in enumerate(entrants):
             interval = best.intervals[place]
@@ -206,7 +206,7 @@ class Search:
         self.progress("measuring groups alone")
         trials = [flipped(present, state, key) for state, key in flips]
         best = self._race(present, trials, self.clock.left_s(), is_wanted=False)
-        if best is None or best.winner is None:
+        if isinstance(best, str) or best.winner is None:
             return
         better = {
             id(s): (s, key)
@@ -217,7 +217,7 @@ class Search:
         for state, key in better.values():
             together = flipped(together, state, key)
         verified = self._race(present, [together], self.clock.left_s(), is_wanted=False)
-        if verified is not None and verified.winner is not None:
+        if not isinstance(verified, str) and verified.winner is not None:
             for state, key in better.values():
                 state.chosen = key
 
@@ -228,20 +228,22 @@ class Search:
         seconds: float,
         *,
         is_wanted: bool = True,
-    ) -> _Trials | None:
+    ) -> _Trials | str:
         """Measure trials against the present best, on the first provider and then the others.
 
         Returns:
-            None where there was no time.
+            Why nothing was measured where nothing was.
         """
         if seconds < _LEAST_RACE_S + 3 * self.shares.profile.open_s:
             self.is_complete = self.is_complete and not is_wanted
-            return None
+            return "there was no time left to measure it in the whole model"
         try:
             models = [self.bench.whole(c) for c in (present, *trials)]
             result = self._measured(models, self.providers[0], seconds)
-        except OnnxActError:
-            return None
+        except OnnxActError as error:
+            # What failed once may do so by chance: it is not remembered as the last word.
+            self.is_complete = self.is_complete and not is_wanted
+            return f"it could not be measured in the whole model: {error}"
         self.is_complete = self.is_complete and (result.is_decided or not is_wanted)
         intervals = [s.ratio for s in result.standings[1:]]
         order = [result.winner] if result.winner else []
@@ -253,8 +255,10 @@ class Search:
         for place in order:
             against = self._reason_against(models[0], models[place])
             if against is None:
+                self.bench.forget_but(present, trials[place - 1])
                 return _Trials(place - 1, intervals, lost)
             lost[place - 1] = against
+        self.bench.forget_but(present)
         return _Trials(None, intervals, lost)
 
     def _reason_against(self, present: Path, trial: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -32,7 +33,8 @@ class Shares:
     Attributes:
         profile: of the runtime.
         sites: id of a site -> part of the run time spent in operators that are its own.
-        unknown: ids of sites of which the profile says nothing, such as those in functions.
+        unknown: ids of sites of which the profile says nothing: those in functions, and operators
+            that the runtime runs as several of its own, under names of its own.
         layout: part of the run time spent in changes of layout.
     """
 
@@ -42,9 +44,12 @@ class Shares:
     layout: float
 
     @property
-    def all_sites(self) -> float:
-        """Part of the run time spent in activations that are operators of their own."""
-        return sum(self.sites.values())
+    def all_sites(self) -> float | None:
+        """Part of the run time spent in activations that are operators of their own.
+
+        None where some of them are unknown.
+        """
+        return None if self.unknown else sum(self.sites.values())
 
 
 def measure_shares(
@@ -82,6 +87,7 @@ def measure_shares(
             timeout_s=_TIME_LIMIT_S,
         )
     owners: dict[int, str] = {}
+    numbers: dict[str, set[int]] = defaultdict(set)
     makers: dict[str, int | None] = {}
     unknown: set[str] = set()
     for site in sites:
@@ -93,6 +99,7 @@ def measure_shares(
                 unknown.add(site.id)
             else:
                 owners[number] = site.id
+                numbers[site.id].add(number)
     found = dict.fromkeys(owners.values(), 0.0)
     layout = 0.0
     whole = profile.seconds or 1.0
@@ -109,4 +116,7 @@ def measure_shares(
             and (timed.op_type not in _TAKES_IN or makers[site_id] in seen)
         ):
             found[site_id] += timed.seconds / whole
+    if any(not numbers_in(t.name) and t.op_type not in _REORDERS for t in profile.nodes):
+        # Something ran that bears no number: it may be what a site was expanded into.
+        unknown.update(site for site in found if not seen & numbers[site])
     return Shares(profile, found, frozenset(unknown), layout)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.graph.excerpt import neighbourhood
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from onnx_act.graph.constants import Constants
     from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
+    from onnx_act.graph.store import StagedModel
     from onnx_act.rewrite.rule import Capabilities
     from onnx_act.tuning.grouping import SiteGroup
+
+# A neighbourhood that is larger than this goes to the measuring process too slowly, once per way.
+_MOST_BYTES: Final = 1 << 26
 
 
 class Workbench:
@@ -42,7 +46,8 @@ class Workbench:
         self._stack = stack
         self._channels: dict[str, int] = {}
         self._images: dict[str, tuple[int, int]] = {}
-        self._built: dict[frozenset[tuple[str, str]], Path] = {}
+        self._built: dict[frozenset[tuple[str, str]], StagedModel] = {}
+        self._count = 0
 
     def learn(self, groups: Iterable[SiteGroup]) -> None:
         """Note what is known of the places of sites."""
@@ -65,10 +70,19 @@ class Workbench:
             if choices:
                 rule = RespellActivation(choices, self._channels, self._images)
                 run_rules([rule], trial, self._targets)
-            name = f"trial-{len(self._built)}.onnx"
-            staged = self._stack.enter_context(stage_temporarily(trial, self._folder, name))
-            self._built[key] = staged.path
-        return self._built[key]
+            name = f"trial-{self._count}.onnx"
+            self._count += 1
+            staged = stage_temporarily(trial, self._folder, name)
+            self._built[key] = self._stack.enter_context(staged)
+        return self._built[key].path
+
+    def forget_but(self, *kept: Mapping[str, str]) -> None:
+        """Remove the files of all trials but these and the model as it is."""
+        wanted = {frozenset(choices.items()) for choices in kept} | {frozenset()}
+        for key in [key for key in self._built if key not in wanted]:
+            # What is removed already is no matter to the stack that removes the rest.
+            with self._built.pop(key):
+                pass
 
     def around(
         self,
@@ -87,6 +101,8 @@ class Workbench:
         if excerpt is None:
             return None
         found = [serialised(excerpt)]
+        if len(found[0]) > _MOST_BYTES:
+            return None
         try:
             found += [self._respelled(excerpt, site, key) for key in keys]
         except OnnxActError:
