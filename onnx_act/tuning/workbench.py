@@ -78,7 +78,8 @@ class Workbench:
 
     def forget_but(self, *kept: Mapping[str, str]) -> None:
         """Remove the files of all trials but these and the model as it is."""
-        wanted = {frozenset(choices.items()) for choices in kept} | {frozenset()}
+        as_it_is: frozenset[tuple[str, str]] = frozenset()
+        wanted = {as_it_is, *(frozenset(choices.items()) for choices in kept)}
         for key in [key for key in self._built if key not in wanted]:
             # What is removed already is no matter to the stack that removes the rest.
             with self._built.pop(key):
