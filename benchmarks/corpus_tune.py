@@ -33,13 +33,13 @@ import onnx_act
 from onnx_act.errors import EvidenceError, ModelError
 from onnx_act.evidence.machine import busy_warning, cpu_model
 from onnx_act.report.document import environment
+from onnx_act.runtime.cache import CACHE_VARIABLE
 from onnx_act.runtime.session import OptimizationLevel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _SLOWEST: Final = 0.98
-_CACHE: Final = "ONNX_ACT_CACHE_DIR"
 
 
 def _tuned(source: Path, target: Path, budget: float) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="onnx-act-") as folder:
         # What an earlier run found would be applied, and this one is to show what is found.
-        os.environ[_CACHE] = folder
+        os.environ[CACHE_VARIABLE] = folder
         for name, path in asked.models.items():
             results[name] = measure(path, Path(folder), asked.budget, asked.time)
             print(f"{name}: {_shown(results[name])}", flush=True)

@@ -31,6 +31,7 @@ from tune_page import COLUMNS, over_limit, page, shown, targets, ulp
 
 from onnx_act.evidence.machine import busy_warning, cpu_model
 from onnx_act.report.document import environment
+from onnx_act.runtime.cache import CACHE_VARIABLE
 from onnx_act.runtime.session import OptimizationLevel
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from tune_models import Net
 
 _SLOWEST: Final = 0.98
-_CACHE: Final = "ONNX_ACT_CACHE_DIR"
 
 
 def measure(
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     nets: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="onnx-act-") as folder:
         # What an earlier run found would be applied, and this one is to show what is found.
-        os.environ[_CACHE] = folder
+        os.environ[CACHE_VARIABLE] = folder
         for name, net in asked.nets.items():
             nets[name] = measure(
                 net,
