@@ -39,11 +39,11 @@ class Exactness:
             for way in (self._standard(group), *lowered):
                 form = self._form(group, way)
                 if form is not None and form.model not in self._known:
-                    kept = recall(self._question(form.model))
-                    if kept is None:
+                    accuracy = _read(recall(self._question(form.model)))
+                    if accuracy is None:
                         unknown[form.model] = form
                     else:
-                        self._known[form.model] = _read(kept)
+                        self._known[form.model] = accuracy
         if not unknown:
             return
         forms = list(unknown.values())
@@ -51,10 +51,10 @@ class Exactness:
             found = run_isolated(measure_accuracies, forms, self._provider, timeout_s=_TIME_LIMIT_S)
         except OnnxActError as error:
             found = tuple(str(error) for _ in forms)
-        for form, accuracy in zip(forms, found, strict=True):
-            self._known[form.model] = accuracy
-            if isinstance(accuracy, Accuracy):
-                keep(self._question(form.model), {"accuracy": accuracy.to_dict()})
+        for form, measured in zip(forms, found, strict=True):
+            self._known[form.model] = measured
+            if isinstance(measured, Accuracy):
+                keep(self._question(form.model), {"accuracy": measured.to_dict()})
 
     def of(self, group: SiteGroup, way: Lowering) -> Accuracy | str:
         """The accuracy of a way, or why it has none. It must have been measured."""
@@ -94,6 +94,12 @@ class Exactness:
         return Question("accuracy", self._provider, (probe,), ("of 40000 inputs",))
 
 
-def _read(kept: Mapping[str, object]) -> Accuracy | str:
-    accuracy = kept.get("accuracy")
-    return accuracy_from_dict(accuracy) if isinstance(accuracy, dict) else "not known"
+def _read(kept: Mapping[str, object] | None) -> Accuracy | None:
+    """What was kept of an accuracy, None where that cannot be read."""
+    accuracy = (kept or {}).get("accuracy")
+    if not isinstance(accuracy, dict):
+        return None
+    try:
+        return accuracy_from_dict(accuracy)
+    except (KeyError, TypeError, ValueError):
+        return None
