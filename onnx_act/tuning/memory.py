@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from onnx_act.tuning.outcome import GroupOutcome
 
 _SCHEMA: Final = "onnx-act/profile/1"
-#: In a profile and in the cache: the way in which sites are written was the best one.
+#: In a profile: the way in which sites are written was the best one.
 AS_IT_IS: Final = ""
 
 
@@ -62,16 +62,15 @@ def recall_group(signature: str, provider: str, threads: int) -> str | None:
     """The key of the best way for a group, measured in another model of this machine.
 
     Returns:
-        `AS_IT_IS` where none was better; None where nothing is known.
+        None where nothing is known.
     """
     chosen = (recall(_about(signature, provider, threads)) or {}).get("chosen")
     return chosen if isinstance(chosen, str) else None
 
 
 def keep_group(group: GroupOutcome, provider: str, threads: int) -> None:
-    """Keep what was measured about a group."""
-    about = _about(group.signature, provider, threads)
-    keep(about, {"chosen": group.chosen or AS_IT_IS, **group.to_dict(), "sites": []})
+    """Keep the way that was chosen for a group."""
+    keep(_about(group.signature, provider, threads), {**group.to_dict(), "sites": []})
 
 
 def _about(signature: str, provider: str, threads: int) -> Question:
@@ -109,6 +108,9 @@ def save_profile(path: Path, outcomes: Sequence[TuningOutcome]) -> None:
     for outcome in outcomes:
         for group in outcome.groups:
             chosen = group.chosen if outcome.is_kept and group.chosen else AS_IT_IS
+            if chosen == AS_IT_IS and group.signature in groups:
+                # That nothing was shown in this model takes back nothing that was in another.
+                continue
             groups[group.signature] = {**group.to_dict(), "chosen": chosen, "sites": []}
     document = {
         "schema": _SCHEMA,

@@ -122,8 +122,8 @@ def tune_model(
         if request.profile is None:
             keep_outcome(question, outcome)
             for group in outcome.groups if outcome.is_kept else ():
-                # What was not measured in this model says nothing about the next.
-                if group.chosen is not None or any(c.model is not None for c in group.candidates):
+                # What was not shown to be faster in this model may be so in the next.
+                if group.chosen is not None:
                     keep_group(group, request.providers[0], request.threads)
         return outcome
 
@@ -273,12 +273,10 @@ class _Tuning:
         """
         signature = state.group.signature
         known = recall_group(signature, self.request.providers[0], self.request.threads)
-        if known is None or (known != AS_IT_IS and known not in state.keys):
+        if known not in state.keys:
             return
         for key in [k for k in state.keys if k != known]:
             state.drop(key, "was not the best for such sites in another model")
-        if known == AS_IT_IS:
-            state.reason = "no other way was faster for such sites in another model"
 
     def _apply_profile(self, states: list[GroupState], profile: TuningProfile) -> None:
         for state in states:
@@ -328,6 +326,8 @@ class _Tuning:
             return None
         trial = load_model(self.model.content)
         run_rules([respelling(replace(outcome, is_kept=True))], trial, self.targets)
+        # Read again: what was written has no types and shapes yet, by which sites are found.
+        trial = load_model(trial.content)
         try:
             return self._shares(trial, find_sites(trial)).all_sites
         except OnnxActError:
