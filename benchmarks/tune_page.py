@@ -29,8 +29,10 @@ def shown(found: Mapping[str, Any] | None) -> str:
         return cell(f"failed: {found['failed']}")
     if not found["equivalent"]:
         return cell(f"not equivalent: {found['reason']}")
-    left = found.get("left_to_cpu")
-    return interval(found["ratio"]) + (f", {left} nodes left to the CPU" if left else "")
+    remark = ", as it was" if found.get("is_untouched") else ""
+    if found.get("left_to_cpu"):
+        remark = f", {found['left_to_cpu']} nodes left to the CPU"
+    return interval(found["ratio"]) + remark
 
 
 def over_limit(results: Mapping[str, Any]) -> float | None:

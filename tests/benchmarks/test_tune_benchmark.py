@@ -192,6 +192,16 @@ def test_others_who_fail_are_a_cell(
     assert "| network | onnx-act tune | onnxsim | Relu instead | time / Relu's |" in text
 
 
+def test_a_file_that_was_left_as_it_was_is_marked(
+    tune: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def left(source: Path, target: Path, _: float) -> dict[str, Any]:
+        return _copied(source, target, _) | {"is_untouched": True}
+
+    monkeypatch.setattr(tune, "tuned", left)
+    assert f"| {_NAME} | 2.000 [1.950, 2.050], as it was |" in _run(tune, tmp_path)[2]
+
+
 def test_what_should_only_not_be_slower_may_be_so_within_its_interval(
     script: Callable[[str], ModuleType],
 ) -> None:
