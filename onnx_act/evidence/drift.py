@@ -91,7 +91,7 @@ def measure_drift(
     settings = SessionSettings(provider, threads=threads)
     before = open_session(original, settings)
     after = open_session(candidate, settings)
-    feeds = feeds_for(before, request or FeedRequest())
+    feeds = feeds_for(before, request or FeedRequest()).ordinary()
     if not before.tensor_outputs:
         raise EvidenceError("the model has no output that is a tensor")
     adapt = FeedAdapter(before.inputs, after)

@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnx_act.errors import UsageError
+from onnx_act.runtime import images
+from onnx_act.runtime.kinds import ORDINARY
 from onnx_act.runtime.tensors import Array, TensorSpec, numpy_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from onnx_act.runtime.images import Normalization
+
 LABELS = ("labels", "label", "y")
 """Names of an array that holds the right answers, unless the model has an input of that name."""
 
 _SUFFIXES = (".npz", ".npy")
+# The most rows of arrays in a feed, where the model leaves it open.
+_ROWS = 64
+# The same of images, which are large, and how many feeds of them are read of a long folder: as
+# many as evidence uses.
+_PICTURES = 4
+_PICTURE_FEEDS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,32 +51,60 @@ class Dataset:
         """The first feeds, without labels."""
         return Dataset(self.feeds[:count], None, self.origin[:count])
 
+    def ordinary(self) -> Dataset:
+        """The feeds that look like inputs, with the labels; all of them where none does.
 
-def load_data(path: Path, specs: Sequence[TensorSpec], *, batch: int = 64) -> Dataset:
-    """Read inputs from `.npz`, `.npy`, or a folder of them in sorted order.
+        The rest looks for faults, and figures of what a model usually does must not hold it.
+        """
+        kept = [k for k, kind in enumerate(self.origin) if kind in ORDINARY]
+        if len(kept) in (0, len(self.feeds)):
+            return self
+        feeds = tuple(self.feeds[k] for k in kept)
+        return Dataset(feeds, self.labels, tuple(self.origin[k] for k in kept), self.unused_rows)
+
+
+def load_data(
+    path: Path,
+    specs: Sequence[TensorSpec],
+    *,
+    batch: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    normalize: Normalization | None = None,
+) -> Dataset:
+    """Read inputs from `.npz`, `.npy`, `.png`, `.jpg`, or a folder of one sort in sorted order.
 
     The first axis of an array counts rows. An input whose first dimension is free gets up to
     `batch` rows at a time, one whose first dimension is fixed gets that many; an array with one
     axis more than the input is a stack of whole inputs. An array of exactly the input's fixed
     shape is given to every feed where other inputs have more rows.
 
+    An image is resized to the input's height and width, in the layout that the input's shape
+    tells, and goes to every input. Of a long folder, images are taken at even distances.
+
     Args:
         path: A file whose arrays are keyed by input name (a model with one input also takes a
             single array of any name), with the right answers under one of `LABELS` if there
             are any; or a folder of such files.
         specs: The model's inputs.
-        batch: The most rows in a feed.
+        batch: The most rows in a feed; 64 when left out, 4 of images.
+        shapes: Dimensions of inputs by name, which give images a size that the model leaves open.
+        normalize: What becomes of the pixels of images, 0..1 when left out.
 
     Raises:
         UsageError: The file cannot be read, or does not hold what the model wants; the message
-            says what there is and what is wanted.
+            says what there is and what is wanted. Or Pillow is not there to read images.
     """
-    parts = [_read_arrays(file, specs) for file in _files(path)]
+    files = _files(path)
+    if files[0].suffix.lower() in images.SUFFIXES:
+        return _load_pictures(path, files, specs, batch, shapes or {}, normalize)
+    if normalize is not None:
+        raise UsageError(f"--normalize is for images, and {path} holds arrays")
+    parts = [_read_arrays(file, specs) for file in files]
     feeds: list[dict[str, Array]] = []
     labels: list[Array] = []
     unused = 0
     for file, arrays, answers in parts:
-        cut, used, left = _cut(file, arrays, specs, batch)
+        cut, used, left = _cut(file, arrays, specs, batch or _ROWS)
         feeds += cut
         unused += left
         if answers is not None:
@@ -82,16 +120,62 @@ def load_data(path: Path, specs: Sequence[TensorSpec], *, batch: int = 64) -> Da
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
-        if not files:
-            raise UsageError(f"{path}: no .npz or .npy file in this folder")
-        return files
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file or folder")
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"{path}: data is read from .npz or .npy files, or a folder of them")
-    return [path]
+    """The files of a data set, all of one sort, at least one."""
+    if not path.is_dir():
+        if not path.is_file():
+            raise UsageError(f"{path}: no such file or folder")
+        if path.suffix.lower() not in (*_SUFFIXES, *images.SUFFIXES):
+            raise UsageError(
+                f"{path}: data is read from .npz or .npy files, from .png or .jpg images, or from "
+                f"a folder of one of these"
+            )
+        return [path]
+    entries = sorted(path.iterdir())
+    sorts = [
+        [file for file in entries if file.suffix.lower() in suffixes and file.is_file()]
+        for suffixes in (_SUFFIXES, images.SUFFIXES)
+    ]
+    if all(sorts):
+        raise UsageError(
+            f"{path}: there are arrays ({sorts[0][0].name}) and images ({sorts[1][0].name}) in "
+            f"this folder; name one of them, or a folder of one sort"
+        )
+    if not any(sorts):
+        raise UsageError(f"{path}: no .npz, .npy, .png or .jpg file in this folder")
+    return sorts[0] or sorts[1]
+
+
+def _load_pictures(
+    path: Path,
+    files: Sequence[Path],
+    specs: Sequence[TensorSpec],
+    batch: int | None,
+    shapes: Mapping[str, Sequence[int]],
+    normalize: Normalization | None,
+) -> Dataset:
+    """Feeds of as many images as go into each."""
+    wanted = images.picture_inputs(specs, shapes)
+    fixed = {1 if each.rows is None else each.rows for each in wanted if each.rows != 0}
+    if len(fixed) > 1:
+        raise UsageError("the inputs take different numbers of images: give arrays with --data")
+    rows = next(iter(fixed), min(batch or _PICTURES, len(files)))
+    whole = min(len(files), rows * _PICTURE_FEEDS)
+    if fixed:
+        whole -= whole % rows
+    if not whole:
+        raise UsageError(
+            f"{path}: a feed of this model is {rows} images, and there are {len(files)}"
+        )
+    taken = [files[k * len(files) // whole] for k in range(whole)]
+    feeds: list[dict[str, Array]] = []
+    for start in range(0, whole, rows):
+        part = taken[start : start + rows]
+        feed = {}
+        for each in wanted:
+            read = images.read_pictures(part, each, normalize)
+            feed[each.spec.name] = read[0] if each.rows is None else read
+        feeds.append(feed)
+    return Dataset(tuple(feeds), None, ("data",) * len(feeds), len(files) - whole)
 
 
 def _read_arrays(
@@ -177,7 +261,12 @@ def _fits(path: Path, array: Array, spec: TensorSpec) -> bool:
 
 
 def _converted(path: Path, array: Array, spec: TensorSpec) -> Array:
-    dtype = numpy_dtype(spec.dtype)
+    try:
+        dtype = numpy_dtype(spec.dtype)
+    except TypeError:
+        raise UsageError(
+            f"{path}: input {spec.name!r} is a {spec.dtype}, which no file of arrays holds"
+        ) from None
     if array.dtype == dtype:
         return array
     into_float = spec.is_float and array.dtype.kind in "fiub"

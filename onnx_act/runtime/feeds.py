@@ -3,44 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onnx_act.errors import EvidenceError, UsageError
 from onnx_act.runtime.datasets import Dataset, load_data
-from onnx_act.runtime.tensors import FLOATS, Array, Dimension, TensorSpec, numpy_dtype
+from onnx_act.runtime.kinds import (
+    DEFAULT_COUNT,
+    HUGE_DIVISORS,
+    KINDS,
+    check_generable,
+    check_range,
+    values_of_kind,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from onnx_act.runtime.images import Normalization
     from onnx_act.runtime.session import Session
-
-KINDS = ("normal", "wide", "heavy", "small", "knots", "zero")
-"""What the feeds of a model hold, in turn.
-
-`normal` is N(0, 1). `wide` is N(0, 3), which carries most activations into both tails. `heavy` is
-Student's t with 2 degrees of freedom, cut at +-1000 (+-200 in float16, so that a few layers do
-not overflow). `small` is N(0, 0.1), where a slope at zero shows. `knots` draws from the points at
-which activations bend or are cut. `zero` is zero throughout.
-"""
-
-DEFAULT_COUNT = 4
-
-# Bends and bounds of the activations of ONNX and torch: hardsigmoid and hardswish +-3, relu6 and
-# clips 6 and +-1, shrinks +-0.5, sigmoid approximations +-2.5, thresholds 0 and 20 (softplus).
-_KNOTS = np.array([0.0, 0.5, 1.0, 2.5, 3.0, 6.0, 20.0])
-_HEAVY_LIMIT = {"float16": 200.0}
-_DEFAULT_HEAVY_LIMIT = 1000.0
-_INTEGER_RANGE = (0, 9)
+    from onnx_act.runtime.tensors import Array, Dimension, TensorSpec
 
 # What a free dimension may be when 16 does not run: 64 and 224 for networks that halve their
 # picture several times, 1 for a step of a sequence.
 _SIZES = (16, 64, 224, 1)
 _BATCH_NAMES = frozenset({"n", "b", "bs", "batch", "batch_size", "batchsize", "num_batch"})
 
-_OPTIONS = "give its size with --shape NAME:1,3,224,224 or real inputs with --data FILE.npz"
+# What integers are drawn from that nothing is known of: tokens and lengths, flags, and a single
+# index, of which 0 and 1 are the ones that most models have.
+_INTEGER_RANGES = (None, (0, 1), (1, 1), (0, 0))
+# How many feeds show that a size is right: one of each number of rows.
+_ENOUGH = 2
+
+_DATA = "real inputs with --data FILE.npz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +46,18 @@ class FeedRequest:
     """What a model shall be run on; small and picklable, unlike the feeds themselves.
 
     Attributes:
-        seed: Seeds everything that is random.
+        seed: Seeds everything that is random; not negative.
         count: How many feeds are generated; they go through `KINDS` in turn.
         shapes: (input name, dimensions) pairs that overrule what the model leaves free.
         ranges: (input name, (low, high)) pairs: uniform values in that closed range.
-        data: Real inputs instead of generated ones: `.npz`, `.npy`, or a folder.
+        data: Real inputs instead of generated ones: `.npz`, `.npy`, an image, or a folder.
         batch: Rows in a feed. Left out, generated feeds alternate between 1 and 2 rows and data
-            comes in up to 64 rows.
+            comes in up to 64 rows (4 images).
+        knots: Where activations of the model bend, for feeds of that kind.
+        normalize: What images are turned into, see `onnx_act.runtime.images.Normalization`.
+
+    Raises:
+        UsageError: The seed is negative.
     """
 
     seed: int = 0
@@ -63,17 +66,26 @@ class FeedRequest:
     ranges: tuple[tuple[str, tuple[float, float]], ...] = ()
     data: Path | None = None
     batch: int | None = None
+    knots: tuple[float, ...] = ()
+    normalize: Normalization | None = None
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"the seed is a number from 0 on, not {self.seed}")
 
 
 def make_feeds(
     specs: Sequence[TensorSpec],
     *,
     seed: int = 0,
+    start: int = 0,
     count: int = DEFAULT_COUNT,
     shapes: Mapping[str, Sequence[int]] | None = None,
     ranges: Mapping[str, tuple[float, float]] | None = None,
     batch: int | None = 1,
     size: int = 16,
+    knots: Sequence[float] = (),
+    divisor: float = 1.0,
 ) -> list[dict[str, Array]]:
     """Generate feeds, the i-th of kind `KINDS[i % len(KINDS)]`.
 
@@ -85,41 +97,47 @@ def make_feeds(
     Args:
         specs: The model's inputs.
         seed: Seeds everything.
+        start: The position of the first feed.
         count: How many.
         shapes: Dimensions of inputs by name, which overrule the model's free ones.
         ranges: Closed ranges of inputs by name, drawn from uniformly.
         batch: Rows; None alternates between 1 and 2 from feed to feed.
         size: The size of every other free dimension.
+        knots: Where activations of the model bend.
+        divisor: What `huge` feeds are divided by.
 
     Raises:
         EvidenceError: An input is a string, a sequence or of a type that nothing can be
             generated for.
-        UsageError: A shape or range names no input, or a shape contradicts the model's.
+        UsageError: A shape or range names no input, a shape contradicts the model's, or an
+            input cannot hold numbers of its range.
     """
     shapes = shapes or {}
     ranges = ranges or {}
+    by_name = {spec.name: spec for spec in specs}
     for name in (*shapes, *ranges):
-        if name not in {spec.name for spec in specs}:
-            inputs = ", ".join(spec.name for spec in specs)
-            raise UsageError(f"the model has no input {name!r}; its inputs are {inputs}")
-    for spec in specs:
-        if not spec.is_tensor or spec.dtype == "string":
-            raise EvidenceError(
-                f"no values can be generated for input {spec.name!r} of type {spec.dtype}; "
-                f"give real inputs with --data FILE.npz"
+        if name not in by_name:
+            raise UsageError(
+                f"the model has no input {name!r}; its inputs are {', '.join(by_name)}"
             )
+    for spec in specs:
+        check_generable(spec)
+    for name, limits in ranges.items():
+        check_range(by_name[name], limits)
     feeds = []
-    for index in range(count):
+    for index in range(start, start + count):
         rows = 1 + index % 2 if batch is None else batch
         dims = _resolved(specs, shapes, rows, size)
         feeds.append(
             {
-                spec.name: _values(
+                spec.name: values_of_kind(
                     np.random.default_rng((seed, index, position)),
                     spec,
                     dims[spec.name],
                     KINDS[index % len(KINDS)],
-                    ranges.get(spec.name),
+                    limits=ranges.get(spec.name),
+                    knots=knots,
+                    divisor=divisor,
                 )
                 for position, spec in enumerate(specs)
             }
@@ -130,9 +148,11 @@ def make_feeds(
 def feeds_for(session: Session, request: FeedRequest) -> Dataset:
     """Feeds that a session accepts.
 
-    Free dimensions are guesses until the model has run on them, so generated feeds are tried:
-    a size that the model refuses, or that leaves only empty outputs, gives way to the next one.
-    That costs a run or two.
+    Free dimensions are guesses until the model has run on them, and so are integers that may be
+    indices, so generated feeds are tried: a size that the model refuses, or that leaves only
+    empty outputs, gives way to the next one. That costs a run or two; one of every feed where
+    there are integers. A `huge` feed is tried too, and divided until it leaves half of every
+    output finite.
 
     Args:
         session: The model, ready to run.
@@ -140,48 +160,127 @@ def feeds_for(session: Session, request: FeedRequest) -> Dataset:
 
     Raises:
         EvidenceError: Nothing that was tried runs; the message says which option to give.
-        UsageError: The data or the shapes do not fit the model.
+        UsageError: The data, the shapes or the ranges do not fit the model.
     """
     if request.data is not None:
-        return load_data(request.data, session.inputs, batch=request.batch or 64)
-    free = any(not isinstance(dim, int) for spec in session.inputs for dim in spec.shape)
-    batches = (None, 1) if request.batch is None else (request.batch,)
+        return load_data(
+            request.data,
+            session.inputs,
+            batch=request.batch,
+            shapes=dict(request.shapes),
+            normalize=request.normalize,
+        )
     refusals: list[str] = []
-    for size in _SIZES if free else _SIZES[:1]:
-        for batch in batches:
-            feeds = make_feeds(
-                session.inputs,
-                seed=request.seed,
-                count=request.count,
-                shapes=dict(request.shapes),
-                ranges=dict(request.ranges),
-                batch=batch,
-                size=size,
-            )
-            refusal = _refusal(session, feeds[:2])
-            if refusal is None:
-                origin = tuple(KINDS[i % len(KINDS)] for i in range(len(feeds)))
-                return Dataset(tuple(feeds), None, origin)
-            refusals.append(refusal)
-            if not free:
-                break
+    for guess in _guesses(session.inputs, request):
+        feeds = _tried(session, guess, request.count, refusals)
+        if feeds is not None:
+            origin = tuple(KINDS[i % len(KINDS)] for i in range(len(feeds)))
+            return Dataset(tuple(feeds), None, origin)
     inputs = ", ".join(f"{spec.name} {spec.dtype}{list(spec.shape)}" for spec in session.inputs)
     raise EvidenceError(
-        f"the model does not run on generated inputs: {refusals[0]} (inputs: {inputs}); {_OPTIONS}"
+        f"the model does not run on generated inputs: {refusals[0]} (inputs: {inputs}); "
+        f"{_options(session.inputs)}"
     )
 
 
-def _refusal(session: Session, feeds: Sequence[Mapping[str, Array]]) -> str | None:
-    """Why these feeds do not do, or None."""
-    names = [spec.name for spec in session.tensor_outputs]
-    for feed in feeds:
+def _guesses(
+    specs: Sequence[TensorSpec], request: FeedRequest
+) -> Iterator[partial[list[dict[str, Array]]]]:
+    """Ways to make feeds, in the order in which they are tried."""
+    free = any(not isinstance(dim, int) for spec in specs for dim in spec.shape)
+    given = dict(request.ranges)
+    unbounded = [spec.name for spec in specs if _is_integer(spec) and spec.name not in given]
+    batches = (None, 1) if request.batch is None else (request.batch,)
+    for size in _SIZES if free else _SIZES[:1]:
+        for batch in batches if free else batches[:1]:
+            for limits in _INTEGER_RANGES if unbounded else (None,):
+                bounded = {} if limits is None else dict.fromkeys(unbounded, limits)
+                yield partial(
+                    make_feeds,
+                    specs,
+                    seed=request.seed,
+                    shapes=dict(request.shapes),
+                    ranges=bounded | given,
+                    batch=batch,
+                    size=size,
+                    knots=request.knots,
+                )
+
+
+def _tried(
+    session: Session,
+    make: partial[list[dict[str, Array]]],
+    count: int,
+    refusals: list[str],
+) -> list[dict[str, Array]] | None:
+    """As many feeds, when the model runs on them; else None, and a refusal more."""
+    feeds: list[dict[str, Array]] = []
+    # Whether the model runs on integers is for each feed to show; on sizes, for two.
+    needed = count if any(_is_integer(spec) for spec in session.inputs) else _ENOUGH
+    for index in range(count):
+        one = partial(make, start=index, count=1)
+        (feed,) = one()
+        if KINDS[index % len(KINDS)] == "huge" and _has_free_floats(session.inputs, make):
+            feed = _kept_finite(session, one)
+        if index < needed:
+            refusal = _refusal(session, feed)
+            if refusal is not None:
+                refusals.append(refusal)
+                return None
+        feeds.append(feed)
+    return feeds
+
+
+def counts_rows(session: Session, rows: int) -> bool:
+    """Whether some input of a model has, or can be given, so many rows."""
+    return any(
+        _counts_rows(dim, axis, spec) and (not isinstance(dim, int) or dim == rows)
+        for spec in session.inputs
+        for axis, dim in enumerate(spec.shape)
+    )
+
+
+def _refusal(session: Session, feed: Mapping[str, Array]) -> str | None:
+    """Why this feed does not do, or None."""
+    try:
+        results = session.run(feed, [spec.name for spec in session.tensor_outputs])
+    except EvidenceError as error:
+        return str(error)
+    if results and all(result.size == 0 for result in results):
+        return "every output is empty"
+    return None
+
+
+def _kept_finite(session: Session, make: partial[list[dict[str, Array]]]) -> dict[str, Array]:
+    """A huge feed, divided until half of every output is finite, or as far as it goes."""
+    names = [spec.name for spec in session.tensor_outputs if spec.is_float]
+    feed: dict[str, Array] = {}
+    for divisor in HUGE_DIVISORS:
+        (feed,) = make(divisor=divisor)
         try:
             results = session.run(feed, names)
-        except EvidenceError as error:
-            return str(error)
-        if results and all(result.size == 0 for result in results):
-            return "every output is empty"
-    return None
+        except EvidenceError:
+            continue
+        shares = [np.mean(np.isfinite(r.astype(np.float64))) for r in results if r.size]
+        if min(shares, default=1.0) >= 0.5:
+            break
+    return feed
+
+
+def _has_free_floats(specs: Sequence[TensorSpec], make: partial[list[dict[str, Array]]]) -> bool:
+    """Whether some input is a float that no range bounds."""
+    return any(spec.is_float and spec.name not in make.keywords["ranges"] for spec in specs)
+
+
+def _is_integer(spec: TensorSpec) -> bool:
+    return spec.is_tensor and spec.dtype.startswith(("int", "uint"))
+
+
+def _options(specs: Sequence[TensorSpec]) -> str:
+    """What to type when generated inputs do not do."""
+    ranges = [spec.name for spec in specs if _is_integer(spec)]
+    integers = f"bound integers with --input-range {ranges[0]}:0,99, " if ranges else ""
+    return f"give its size with --shape NAME:1,3,224,224, {integers}or {_DATA}"
 
 
 def _resolved(
@@ -241,42 +340,3 @@ def _check_shape(spec: TensorSpec, given: Sequence[int]) -> None:
             f"shape {list(given)} was given for input {spec.name!r}, the model wants "
             f"{list(spec.shape)}"
         )
-
-
-def _values(
-    rng: np.random.Generator,
-    spec: TensorSpec,
-    shape: tuple[int, ...],
-    kind: str,
-    limits: tuple[float, float] | None,
-) -> Array:
-    dtype = numpy_dtype(spec.dtype)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(dtype)
-    if dtype.kind in "iu":
-        low, high = (int(limits[0]), int(limits[1])) if limits else _INTEGER_RANGE
-        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
-    if spec.dtype not in FLOATS:
-        raise EvidenceError(
-            f"no values can be generated for input {spec.name!r} of type {spec.dtype}; "
-            f"give real inputs with --data FILE.npz"
-        )
-    if limits:
-        return np.asarray(rng.uniform(*limits, shape)).astype(dtype)
-    return np.asarray(_floats(rng, spec.dtype, shape, kind)).astype(dtype)
-
-
-def _floats(rng: np.random.Generator, dtype: str, shape: tuple[int, ...], kind: str) -> Any:
-    match kind:
-        case "normal":
-            return rng.standard_normal(shape)
-        case "wide":
-            return 3.0 * rng.standard_normal(shape)
-        case "small":
-            return 0.1 * rng.standard_normal(shape)
-        case "heavy":
-            limit = _HEAVY_LIMIT.get(dtype, _DEFAULT_HEAVY_LIMIT)
-            return np.clip(rng.standard_t(2, shape), -limit, limit)
-        case "knots":
-            return rng.choice(np.concatenate([-_KNOTS, _KNOTS]), shape)
-    return np.zeros(shape)

@@ -9,7 +9,8 @@ from tiny_models import model_of, one_node
 
 from onnx_act.errors import EvidenceError, UsageError
 from onnx_act.runtime.datasets import load_data
-from onnx_act.runtime.feeds import KINDS, FeedRequest, feeds_for, make_feeds
+from onnx_act.runtime.feeds import FeedRequest, feeds_for, make_feeds
+from onnx_act.runtime.kinds import KINDS
 from onnx_act.runtime.session import open_session
 from onnx_act.runtime.tensors import TensorSpec
 
@@ -26,8 +27,9 @@ def test_feeds_are_symmetric_and_reach_both_tails() -> None:
     for kind, feed in zip(KINDS, feeds, strict=True):
         x = feed["x"]
         assert x.dtype == np.float32
-        if kind == "zero":
-            assert not x.any()
+        if kind in {"zero", "constant"}:
+            assert len(np.unique(x)) == 1
+            assert x.any() == (kind == "constant")
             continue
         assert 0.4 < np.mean(x < 0) < 0.6
         assert abs(np.mean(np.sign(x))) < 0.1
