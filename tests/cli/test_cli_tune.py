@@ -280,9 +280,9 @@ def test_ctrl_c(pause: float, tmp_path: Path, answers: Path) -> None:
     model = save(stack_model("Mish"), work / "model.onnx")
     before = model.read_bytes()
     out = work / "out.onnx"
-    command = ["tune", model, out, "--budget", "60s", "--save-profile", work / "p.json", *JSON]
+    options = ["--budget", "60s", "--save-profile", str(work / "p.json"), *JSON]
     with subprocess.Popen(
-        [sys.executable, "-m", "onnx_act", *command],
+        [sys.executable, "-m", "onnx_act", "tune", model, out, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
