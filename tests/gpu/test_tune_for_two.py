@@ -33,7 +33,7 @@ def test_the_result_is_slower_on_neither(
     providers = [provider, CPU] if is_first else [CPU, provider]
     model, out = models / "digits_cnn_mish.onnx", tmp_path / "out.onnx"
     report = onnx_act.tune(
-        model, out, providers=providers, budget_s=40.0, data=models / "digits_test.npz"
+        model, out, providers=providers, budget=40.0, data=models / "digits_test.npz"
     )
     entry: dict[str, Any] = report.to_dict()["models"][0]
     assert report.exit_code == 0, entry["message"]
