@@ -80,6 +80,8 @@ def convert(
     bench_seconds: float = 5.0,
     dry_run: bool = False,
     force: bool = False,
+    strict_placement: bool = False,
+    timeout: float = 1800.0,
 ) -> Report:
     """Swap, fold, fuse, validate and measure one model; write it when the evidence holds.
 
@@ -114,6 +116,9 @@ def convert(
         bench_seconds: how long measuring may take, per provider.
         dry_run: plan only.
         force: write even when the evidence does not hold.
+        strict_placement: a node that runs on another provider than the one that was named is a
+            failure.
+        timeout: how long one piece of evidence may take before it is given up, in seconds.
 
     Raises:
         UsageError: a wrong name, value, selector or path; or no site that was asked for.
@@ -146,6 +151,8 @@ def convert(
         bench_seconds=bench_seconds,
         dry_run=dry_run,
         force=force,
+        strict_placement=strict_placement,
+        timeout_s=timeout,
     )
     entry = convert_model(model, None if out is None else Path(out), request)
     return Report("convert", (entry,))
@@ -212,8 +219,13 @@ def validate(
     shapes: Shapes | None = None,
     seed: int = 0,
     threads: int = 0,
+    strict_placement: bool = False,
+    timeout: float = 1800.0,
 ) -> Report:
     """Whether two models compute the same on every provider; `exit_code` is 0 when they do.
+
+    With `strict_placement` a node of the candidate that runs on another provider than the one that
+    was named is a failure. `timeout` is in seconds, for each piece of evidence.
 
     Raises:
         ModelError: a model cannot be read.
@@ -227,6 +239,8 @@ def validate(
             providers=require_providers(providers),
             feeds=_feeds(data, shapes, seed),
             threads=threads,
+            strict_placement=strict_placement,
+            timeout_s=timeout,
         )
     entry = replace(entry, path=_shown(candidate), against=_shown(reference))
     return Report("validate", (entry,))

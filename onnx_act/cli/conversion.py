@@ -47,6 +47,8 @@ class Asked:
     time: str = "5s"
     dry_run: bool = False
     force: bool = False
+    strict_placement: bool = False
+    timeout: str = "30m"
 
 
 def run_conversion(
@@ -152,6 +154,8 @@ def make_request(asked: Asked) -> ConversionRequest:
         bench_seconds=parse_duration(asked.time, "--time"),
         dry_run=asked.dry_run,
         force=asked.force,
+        strict_placement=asked.strict_placement,
+        timeout_s=parse_duration(asked.timeout, "--timeout"),
     )
 
 

@@ -25,8 +25,10 @@ from onnx_act.cli.options import (
     SaveProfileOption,
     SeedOption,
     ShapeOption,
+    StrictPlacementOption,
     SwapOption,
     ThreadsOption,
+    TimeoutOption,
     ValidateOption,
     WhereOption,
 )
@@ -66,6 +68,8 @@ def convert(
     time: Annotated[
         str, typer.Option("--time", metavar="TIME", help="How long to measure, per provider.")
     ] = "5s",
+    strict_placement: StrictPlacementOption = False,
+    timeout: TimeoutOption = "30m",
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     report: ReportOption = None,
@@ -96,6 +100,8 @@ def convert(
         validate=validate,
         bench=bench,
         time=time,
+        strict_placement=strict_placement,
+        timeout=timeout,
         dry_run=dry_run,
         force=force,
     )

@@ -140,6 +140,21 @@ ValidateOption = Annotated[
     bool,
     typer.Option("--validate/--no-validate", help="Run both models and judge equivalence."),
 ]
+StrictPlacementOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict-placement",
+        help="Fail when the runtime gives a node to another provider than the one named.",
+    ),
+]
+TimeoutOption = Annotated[
+    str,
+    typer.Option(
+        "--timeout",
+        metavar="TIME",
+        help="How long one piece of evidence may take before it is given up: 90s, 30m.",
+    ),
+]
 _SHAPE = re.compile(r"(?P<name>.+?):\[?(?P<dims>\d+(?:\s*[,x]\s*\d+)*)\]?")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}

@@ -15,7 +15,10 @@ from onnx_act.cli.options import (
     ReportOption,
     SeedOption,
     ShapeOption,
+    StrictPlacementOption,
     ThreadsOption,
+    TimeoutOption,
+    parse_duration,
     parse_shapes,
 )
 
@@ -30,6 +33,8 @@ def validate(
     shape: ShapeOption = None,
     seed: SeedOption = 0,
     threads: ThreadsOption = 0,
+    strict_placement: StrictPlacementOption = False,
+    timeout: TimeoutOption = "30m",
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -50,6 +55,8 @@ def validate(
             providers=providers,
             feeds=FeedRequest(seed=seed, shapes=parse_shapes(shape), data=data),
             threads=threads,
+            timeout_s=parse_duration(timeout, "--timeout"),
+            strict_placement=strict_placement,
             progress=tell,
         )
     present(Report("validate", (entry,), invoked()), output, report)

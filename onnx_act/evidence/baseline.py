@@ -95,13 +95,15 @@ class Baseline:
         ]
 
 
-def equivalence_settings(provider: str, threads: int) -> SessionSettings:
+def equivalence_settings(
+    provider: str, threads: int, *, production: bool = False
+) -> SessionSettings:
     """How both models are opened for a verdict on their equivalence.
 
     TF32 is off on CUDA: with 10 bits of mantissa it is a rounding error larger than the faults
-    that are looked for.
+    that are looked for. In production it is what the provider makes it, which is on.
     """
-    options = (("use_tf32", "0"),) if provider == CUDA else ()
+    options = (("use_tf32", "0"),) if provider == CUDA and not production else ()
     return SessionSettings(
         provider, OptimizationLevel.DISABLE, threads=threads, provider_options=options
     )

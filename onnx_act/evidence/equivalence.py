@@ -37,6 +37,7 @@ def judge_equivalence(
     depth: int = 1,
     coarsest_dtype: str | None = None,
     most_feeds: int = 16,
+    production: bool = False,
 ) -> Equivalence:
     """Run both models and judge whether they compute the same.
 
@@ -52,6 +53,7 @@ def judge_equivalence(
         coarsest_dtype: The coarsest float type inside the model where that is coarser than the
             outputs' own (a float16 model with float32 outputs).
         most_feeds: The most feeds of a data set that are used.
+        production: Leave TF32 on CUDA as the provider has it, instead of switching it off.
 
     Raises:
         EvidenceError: The reference does not run on a provider, or nothing can be fed to it.
@@ -66,7 +68,7 @@ def judge_equivalence(
     if any(provider != CPU for provider in providers):
         feeds, on_cpu, cpu_note = _reference_on_cpu(reference, request, threads, most_feeds)
     for provider in providers:
-        settings = equivalence_settings(provider, threads)
+        settings = equivalence_settings(provider, threads, production=production)
         baseline = measure_baseline(
             reference, settings, request if feeds is None else feeds, most=most_feeds
         )

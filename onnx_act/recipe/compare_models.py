@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.equivalence import judge_equivalence
 from onnx_act.evidence.latency import measure_latency
 from onnx_act.graph.model import load_model
 from onnx_act.graph.statistics import coarsest_float, measure_depth
+from onnx_act.recipe.cuda import judge_production, judging_environment
 from onnx_act.recipe.fused_for import fused_for_others
+from onnx_act.recipe.placement import find_placement
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.target import short_name
@@ -31,9 +33,12 @@ def validate_models(
     feeds: FeedRequest,
     threads: int = 0,
     timeout_s: float = 1800.0,
+    strict_placement: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ModelEntry:
     """Judge whether two models compute the same on every named provider.
+
+    With `strict_placement` a node of the candidate that runs elsewhere than asked is a failure.
 
     Raises:
         ModelError: the reference cannot be read.
@@ -43,27 +48,42 @@ def validate_models(
     model = load_model(reference)
     notes = _notes({"the reference": model, "the candidate": load_model(candidate)}, providers)
     progress("judging equivalence")
+    options: dict[str, Any] = {
+        "providers": tuple(providers),
+        "request": feeds,
+        "threads": threads,
+        "depth": measure_depth(model),
+        "coarsest_dtype": coarsest_float(model),
+        "timeout_s": timeout_s,
+    }
     with _explained(notes):
         equivalence = run_isolated(
             judge_equivalence,
             reference,
             candidate,
-            providers=tuple(providers),
-            request=feeds,
-            threads=threads,
-            depth=measure_depth(model),
-            coarsest_dtype=coarsest_float(model),
-            timeout_s=timeout_s,
+            environment=judging_environment(providers),
+            **options,
         )
-    passed = equivalence.passed
+    production, more = judge_production(reference, candidate, **options)
+    placed = find_placement(
+        {"reference": reference, "candidate": candidate},
+        providers=providers,
+        feeds=feeds,
+        threads=threads,
+        strict=strict_placement,
+        timeout_s=timeout_s,
+    )
+    message = placed.problem if equivalence.passed else f"not equivalent: {equivalence.reason}"
     return ModelEntry(
         path=str(candidate),
         against=str(reference),
-        outcome=Outcome.DONE if passed else Outcome.FAILED,
-        exit_code=0 if passed else EvidenceError.exit_code,
-        message="" if passed else f"not equivalent: {equivalence.reason}",
-        notes=notes,
+        outcome=Outcome.FAILED if message else Outcome.DONE,
+        exit_code=EvidenceError.exit_code if message else 0,
+        message=message,
+        notes=(*notes, *more, *placed.notes),
         equivalence=equivalence,
+        production=production,
+        placement=placed.placements,
     )
 
 

@@ -341,4 +341,6 @@ def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:
         drift=evidence.drift,
         latency=evidence.latency,
         notes=(*entry.notes, *evidence.notes),
+        placement=evidence.placement,
+        production=evidence.production,
     )

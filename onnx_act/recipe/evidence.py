@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -17,12 +17,15 @@ from onnx_act.evidence.site_reference import (
     check_activations,
 )
 from onnx_act.graph.statistics import coarsest_float, measure_depth
+from onnx_act.recipe.cuda import judge_production, judging_environment
+from onnx_act.recipe.placement import find_placement
 from onnx_act.runtime.isolate import run_isolated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from onnx_act.evidence.placement import Placement
     from onnx_act.evidence.verdict import Equivalence
     from onnx_act.graph.model import OnnxModel
     from onnx_act.recipe.reference import RaisedModel
@@ -50,6 +53,8 @@ class Evidence:
         notes: what a reader should know of it, such as what could not be found out, and why.
         problem: why the result must not be used, "" when nothing speaks against it.
         exit_code: for that problem.
+        placement: where the nodes of the original and of the result run.
+        production: as `equivalence`, on CUDA with TF32, which that is without.
     """
 
     checks: tuple[ActivationCheck, ...] | None = None
@@ -59,6 +64,8 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
     problem: str = ""
     exit_code: int = 0
+    placement: tuple[Placement, ...] | None = None
+    production: Equivalence | None = None
 
     def fail(self, problem: str, exit_code: int = EvidenceError.exit_code) -> None:
         """Note a reason against the result; the first one counts."""
@@ -93,6 +100,8 @@ def gather_evidence(
     evidence = Evidence()
     if request.validate:
         _validate(evidence, original, reference, candidate, raised, work, plan, request, progress)
+    if (request.validate and not evidence.problem) or request.strict_placement:
+        _place(evidence, original, candidate, request, progress)
     if request.bench and not evidence.problem:
         _measure(evidence, original, candidate, request, progress)
     return evidence
@@ -131,19 +140,25 @@ def _validate(
                 )
             evidence.notes.extend(_unchecked(plan))
         progress("judging equivalence")
+        options: dict[str, Any] = {
+            "providers": request.providers,
+            "request": request.feeds,
+            "threads": request.threads,
+            "depth": measure_depth(work),
+            "coarsest_dtype": coarsest_float(work),
+            "timeout_s": request.timeout_s,
+        }
         evidence.equivalence = run_isolated(
             judge_equivalence,
             reference,
             candidate,
-            providers=request.providers,
-            request=request.feeds,
-            threads=request.threads,
-            depth=measure_depth(work),
-            coarsest_dtype=coarsest_float(work),
-            timeout_s=request.timeout_s,
+            environment=judging_environment(request.providers),
+            **options,
         )
         if not evidence.equivalence.passed:
             evidence.fail(f"not equivalent: {evidence.equivalence.reason}")
+        evidence.production, notes = judge_production(reference, candidate, **options)
+        evidence.notes.extend(notes)
         if reference == candidate:
             evidence.notes.append(_WITH_ITSELF)
         if swapped:
@@ -173,6 +188,7 @@ def _judge_raise(
         threads=request.threads,
         depth=raised.depth,
         coarsest_dtype=raised.coarsest,
+        environment=judging_environment(request.providers),
         timeout_s=request.timeout_s,
     )
     if judged.passed:
@@ -180,6 +196,28 @@ def _judge_raise(
         evidence.notes.append(f"raising the opset {step} was found equivalent")
     else:
         evidence.fail(f"raising the opset changed the model: {judged.reason}")
+
+
+def _place(
+    evidence: Evidence,
+    original: Path,
+    candidate: Path,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> None:
+    progress("looking where nodes run")
+    found = find_placement(
+        {"original": original, "result": candidate},
+        providers=request.providers,
+        feeds=request.feeds,
+        threads=request.threads,
+        strict=request.strict_placement,
+        timeout_s=request.timeout_s,
+    )
+    evidence.placement = found.placements
+    evidence.notes.extend(found.notes)
+    if found.problem:
+        evidence.fail(found.problem)
 
 
 def _unchecked(plan: Plan) -> list[str]:

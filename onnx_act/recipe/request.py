@@ -41,6 +41,7 @@ class ConversionRequest:
         dry_run: whether to stop before anything is written or run.
         force: whether to write even when the evidence does not hold.
         timeout_s: how long one piece of evidence may take before it is given up.
+        strict_placement: whether a node that runs elsewhere than asked fails the conversion.
 
     Raises:
         UsageError: its fields do not go together.
@@ -62,6 +63,7 @@ class ConversionRequest:
     dry_run: bool = False
     force: bool = False
     timeout_s: float = 1800.0
+    strict_placement: bool = False
 
     def __post_init__(self) -> None:
         if self.undo and (self.swap or self.fuse is not FuseMode.NONE or self.tune is not None):

@@ -7,6 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_act.report.placement_summary import (
+    PLACEMENT_NAMES,
+    PRODUCTION_NAMES,
+    PRODUCTION_TITLE,
+    placement_rows,
+    production_rows,
+)
 from onnx_act.report.summary import (
     change_lines,
     check_rows,
@@ -84,7 +91,12 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
     if data.get("checks"):
         _checks(console, data["checks"])
     if "equivalence" in data:
-        _equivalence(console, data["equivalence"])
+        _equivalence(console, data["equivalence"], placed="placement" in data)
+    if "production" in data:
+        apart = production_rows(data["production"])[:_MOST_OUTPUTS]
+        console.print(_table(PRODUCTION_TITLE, PRODUCTION_NAMES, apart))
+    if data.get("placement"):
+        console.print(_table("placement", PLACEMENT_NAMES, placement_rows(data["placement"])))
     if "drift" in data:
         names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
         console.print(_table("drift from the original", names, drift_rows(data["drift"])))
@@ -166,7 +178,7 @@ def _checks(console: Console, checks: list[dict[str, Any]]) -> None:
     console.print(_table("new activations against their float64 reference", names, rows))
 
 
-def _equivalence(console: Console, equivalence: dict[str, Any]) -> None:
+def _equivalence(console: Console, equivalence: dict[str, Any], *, placed: bool) -> None:
     names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
     # Of many outputs, those that failed must be among the ones that are shown.
     rows = sorted(equivalence_rows(equivalence), key=lambda row: row[2] != "FAILED")
@@ -180,7 +192,7 @@ def _equivalence(console: Console, equivalence: dict[str, Any]) -> None:
         for note in provider["notes"]:
             console.print(f"note: {escape(note)}")
         elsewhere = provider["candidate_elsewhere"]
-        if elsewhere:
+        if elsewhere and not placed:
             kinds = sorted({n["op_type"] for n in elsewhere})
             console.print(
                 f"note: {len(elsewhere)} nodes run elsewhere than asked ({', '.join(kinds)})"

@@ -62,6 +62,8 @@ class ModelEntry:
         latency: times, one entry per provider.
         size: bytes and nodes before and after.
         tuning: what was found about ways to write activations, None when that was not asked for.
+        placement: where nodes run, per provider and model; None where there is but one place.
+        production: equivalence on CUDA with TF32, beside `equivalence`, which is without it.
     """
 
     path: str
@@ -80,6 +82,8 @@ class ModelEntry:
     size: Mapping[str, int] | None = None
     tuning: Plain | None = None
     against: str | None = None
+    placement: tuple[Plain, ...] | None = None
+    production: Plain | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain JSON data; what the command does not produce is left out."""
@@ -92,11 +96,11 @@ class ModelEntry:
             "message": self.message,
             "notes": list(self.notes),
         }
-        for name in ("sites", "changes", "refusals", "checks", "latency"):
+        for name in ("sites", "changes", "refusals", "checks", "latency", "placement"):
             items = getattr(self, name)
             if items is not None:
                 entry[name] = [item.to_dict() for item in items]
-        for name in ("tuning", "equivalence", "drift"):
+        for name in ("tuning", "equivalence", "production", "drift"):
             item = getattr(self, name)
             if item is not None:
                 entry[name] = item.to_dict()

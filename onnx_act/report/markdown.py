@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_act.report.placement_summary import (
+    PLACEMENT_NAMES,
+    PRODUCTION_NAMES,
+    PRODUCTION_TITLE,
+    placement_rows,
+    production_rows,
+)
 from onnx_act.report.summary import (
     change_lines,
     check_rows,
@@ -87,6 +94,11 @@ def _evidence(data: dict[str, Any]) -> list[str]:
         parts.extend(_section("Equivalence", names, equivalence_rows(data["equivalence"])))
         reasons = provider_reasons(data["equivalence"])
         parts.extend([*(f"- {_cell(r)}" for r in reasons), ""] if reasons else [])
+    if "production" in data:
+        title = PRODUCTION_TITLE[:1].upper() + PRODUCTION_TITLE[1:]
+        parts.extend(_section(title, PRODUCTION_NAMES, production_rows(data["production"])))
+    if data.get("placement"):
+        parts.extend(_section("Placement", PLACEMENT_NAMES, placement_rows(data["placement"])))
     if "drift" in data:
         names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
         parts.extend(_section("Drift from the original", names, drift_rows(data["drift"])))

@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 
 from onnx_act.errors import EvidenceError, ProviderUnavailableError
+from onnx_act.runtime.cuda_libraries import ON_CUDA, preload_cuda_libraries
 from onnx_act.runtime.tensors import (
     ONNX_ELEMENT_TYPES,
     Array,
@@ -93,7 +94,7 @@ class SessionSettings:
 
 @dataclass(frozen=True, slots=True)
 class PlacedNode:
-    """A node that the runtime gave to another provider than the one that was asked for."""
+    """A node, and the full name of the provider that the runtime gave it to."""
 
     op_type: str
     name: str
@@ -131,6 +132,11 @@ class Session:
         )
         self.placed_elsewhere = _placed_elsewhere(native, settings.provider)
         self._specs = {spec.name: spec for spec in (*self.inputs, *self.outputs)}
+
+    @property
+    def native(self) -> onnxruntime.InferenceSession:
+        """The runtime's own object, for the other files of this package."""
+        return self._native
 
     @property
     def tensor_outputs(self) -> tuple[TensorSpec, ...]:
@@ -186,6 +192,10 @@ class Session:
         if self._needs_values((*feeds, *names)):
             return partial(self._native.run_with_ort_values, names, self._values(feeds))
         return partial(self._native.run, names, dict(feeds))
+
+    def assigned_nodes(self) -> tuple[PlacedNode, ...] | None:
+        """Every node with its provider; None where the installed runtime does not say."""
+        return _placed_elsewhere(self._native, "")
 
     def end_profile(self) -> Path:
         """Stop profiling, which `SessionSettings.profile_to` asked for; the file it is in."""
@@ -245,6 +255,8 @@ def open_session(
     providers: list[Any] = [(settings.provider, dict(settings.provider_options))]
     if settings.provider != CPU and settings.cpu_may_help:
         providers.append((CPU, {}))
+    if settings.provider in ON_CUDA:
+        preload_cuda_libraries()
     options = _session_options(settings)
     # The runtime refers to them for as long as the session lives.
     given = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import os
 from dataclasses import dataclass
 from functools import cache
 
 import onnxruntime
 
 from onnx_act.errors import ProviderUnavailableError, UnknownNameError
-from onnx_act.runtime.probe import Capability, can_run, forget
+from onnx_act.runtime.cuda_libraries import ON_CUDA
+from onnx_act.runtime.probe import Capability, can_run
 from onnx_act.runtime.session import CPU, CUDA, runtime_version
 
 _ALIASES = {
@@ -42,9 +42,6 @@ _SHORT = {
     "XnnpackExecutionProvider": "xnnpack",
     "WebGpuExecutionProvider": "webgpu",
 }
-
-# Providers that load CUDA libraries, which a GPU wheel can find in NVIDIA's own packages.
-_ON_CUDA = frozenset({CUDA, "TensorrtExecutionProvider"})
 
 # Distributions that all install into one `onnxruntime` package folder.
 _DISTRIBUTIONS = (
@@ -117,6 +114,11 @@ def resolve_provider(name: str) -> str:
         if wanted in (full.lower(), full.lower().removesuffix("executionprovider")):
             return full
     raise UnknownNameError("provider", name, _ALIASES)
+
+
+def uses_cuda(provider: str) -> bool:
+    """Whether a provider, by its full name, computes with NVIDIA's CUDA libraries."""
+    return provider in ON_CUDA
 
 
 def short_name(provider: str) -> str:
@@ -200,40 +202,19 @@ def _known_providers() -> tuple[str, ...]:
 
 @cache
 def _capability(provider: str) -> Capability:
-    answer = _ask(provider)
-    if not answer.ok and provider in _ON_CUDA:
-        _preload_cuda_libraries()
-        forget()
-        answer = _ask(provider)
-    return answer
-
-
-def _ask(provider: str) -> Capability:
     answers = []
     for model in PROBE_MODELS:
-        answers.append(can_run(model, provider))
+        # What a provider that cannot load its libraries does to the process is anyone's guess.
+        answers.append(can_run(model, provider, may_crash=provider != CPU))
         if answers[-1].ok:
             return answers[-1]
     return answers[0]
 
 
-def _preload_cuda_libraries() -> None:
-    preload = getattr(onnxruntime, "preload_dlls", None)
-    if preload is None:
-        return
-    # It reports what it did not find on stdout, where a JSON document may be going.
-    with (
-        open(os.devnull, "w", encoding="utf-8") as sink,  # noqa: PTH123 - the null device
-        contextlib.redirect_stdout(sink),
-        contextlib.suppress(Exception),
-    ):
-        preload()
-
-
 def _remedy(state: ProviderState) -> str:
     if not state.compiled_in:
         return _installation(state.name)
-    if state.name in _ON_CUDA:
+    if state.name in ON_CUDA:
         return (
             "The GPU package is there but its libraries do not load: it needs an NVIDIA driver, "
             "the CUDA version it was built for (13 for current wheels) and cuDNN 9. Install them "

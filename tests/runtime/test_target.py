@@ -8,7 +8,8 @@ import pytest
 from tiny_models import one_node
 
 from onnx_act.errors import ProviderUnavailableError, UnknownNameError
-from onnx_act.runtime import target
+from onnx_act.runtime import probe, target
+from onnx_act.runtime.cuda_libraries import preload_cuda_libraries
 from onnx_act.runtime.probe import forget
 
 
@@ -61,7 +62,9 @@ def test_a_provider_that_is_not_compiled_in_says_what_to_install(
     assert "pip uninstall -y" in str(caught.value)
 
 
-def test_a_provider_that_only_falls_back_does_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_only_falls_back_does_not_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A GPU package whose libraries do not load: listed, but sessions come up on the CPU."""
     real = onnxruntime.InferenceSession
 
@@ -77,13 +80,18 @@ def test_a_provider_that_only_falls_back_does_not_run(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         onnxruntime, "preload_dlls", lambda: sys.stdout.write("noise"), raising=False
     )
+    # The pretence does not reach another process.
+    monkeypatch.setattr(probe, "_try_apart", probe._try)
+    preload_cuda_libraries.cache_clear()
     forget()
     target._capability.cache_clear()
     try:
         with pytest.raises(ProviderUnavailableError, match="fell back") as caught:
             target.require_provider("cuda")
         states = {state.name: state for state in target.provider_states()}
+        assert capsys.readouterr() == ("", "")
     finally:
+        preload_cuda_libraries.cache_clear()
         forget()
         target._capability.cache_clear()
     assert "preload_dlls" in str(caught.value)
