@@ -74,8 +74,11 @@ def measure(
         except Exception as error:  # noqa: BLE001 - as above
             results[other] = {"failed": failure(error)}
     if net.write_limit(target, small=small):
-        ratio = measured_ratio(source, target, OptimizationLevel.ALL, seconds)
-        results["limit"] = {"equivalent": True, "ratio": ratio}
+        try:
+            ratio = measured_ratio(source, target, OptimizationLevel.ALL, seconds)
+            results["limit"] = {"equivalent": True, "ratio": ratio}
+        except Exception as error:  # noqa: BLE001 - as above
+            results["limit"] = {"failed": failure(error)}
     if openvino is not None:
         try:
             results["openvino"] = on_openvino(openvino, source, folder, seconds)
