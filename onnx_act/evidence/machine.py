@@ -28,6 +28,13 @@ def cpu_count() -> int:
     return os.cpu_count() or 1
 
 
+def affinity() -> tuple[int, ...] | None:
+    """The numbers of the processors that this process may use; None where nobody tells."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    return tuple(sorted(os.sched_getaffinity(0)))
+
+
 def busy_warning() -> str | None:
     """A sentence when other programs were using the machine in the last minute, else None.
 

@@ -21,6 +21,13 @@ _T95 = (
     2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 
+# The same of 98 %.
+_T98 = (
+    31.821, 6.965, 4.541, 3.747, 3.365, 3.143, 2.998, 2.896, 2.821, 2.764,
+    2.718, 2.681, 2.650, 2.624, 2.602, 2.583, 2.567, 2.552, 2.539, 2.528,
+    2.518, 2.508, 2.500, 2.492, 2.485, 2.479, 2.473, 2.467, 2.462, 2.457,
+)  # fmt: skip
+
 
 ENOUGH_ROUNDS = 4
 """From so many pairs of sessions on, their own spread is known."""
@@ -75,7 +82,11 @@ def wilson_interval(successes: int, total: int) -> tuple[float, float]:
 
 
 def bootstrap_ratio(
-    rounds: Sequence[Sequence[float]], *, seed: int = 0, resamples: int = 2000
+    rounds: Sequence[Sequence[float]],
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    looked_often: bool = False,
 ) -> Interval:
     """The ratio of two times, from blocks that were measured in several rounds.
 
@@ -90,6 +101,10 @@ def bootstrap_ratio(
         rounds: For every pair of sessions, the ratio time A / time B of each block; positive.
         seed: Seeds the resampling.
         resamples: How often.
+        looked_often: Whether the interval is taken after every round, to stop as soon as it is
+            narrow. Stopping at a spread that is small by chance makes intervals too short: of
+            normal and of heavy-tailed rounds, up to 8 % of those at 95 % missed in simulation.
+            Those at 98 % then missed in at most 4 %, and are what is returned.
 
     Raises:
         ValueError: There is no block.
@@ -112,7 +127,8 @@ def bootstrap_ratio(
         means = np.mean(resampled, axis=0)
         freedom = sum(len(blocks) - 1 for blocks in logs)
     low, high = (float(np.percentile(means, q)) for q in (2.5, 97.5))
-    widen = math.sqrt((freedom + 1) / freedom) * student_t95(freedom) / _Z95 if freedom else 1.0
+    quantile = student_t98 if looked_often else student_t95
+    widen = math.sqrt((freedom + 1) / freedom) * quantile(freedom) / _Z95 if freedom else 1.0
     return Interval(
         math.exp(estimate),
         math.exp(estimate - widen * max(estimate - low, 0.0)),
@@ -123,6 +139,11 @@ def bootstrap_ratio(
 def student_t95(freedom: int) -> float:
     """The two-sided 95 % quantile of Student's t for at least one degree of freedom."""
     return _T95[freedom - 1] if freedom <= len(_T95) else _Z95 + 2.4 / freedom
+
+
+def student_t98(freedom: int) -> float:
+    """The two-sided 98 % quantile of Student's t for at least one degree of freedom."""
+    return _T98[freedom - 1] if freedom <= len(_T98) else 2.3263478740408408 + 4.0 / freedom
 
 
 def median_interval(values: Sequence[float]) -> Interval | None:

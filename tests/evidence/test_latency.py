@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 from onnx import helper
 from small_models import Net, save
 
+from onnx_act.errors import UsageError
 from onnx_act.evidence.latency import measure_latency
 from onnx_act.runtime.feeds import FeedRequest
 from onnx_act.runtime.session import OptimizationLevel, Session, SessionSettings, open_session
@@ -16,8 +19,6 @@ from onnx_act.runtime.session import OptimizationLevel, Session, SessionSettings
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
 
 def chain(path: Path, length: int) -> Path:
@@ -79,7 +80,7 @@ def test_both_run_at_the_level_that_was_asked_for(
         opened.add(settings.level)
         return open_session(path, settings)
 
-    monkeypatch.setattr("onnx_act.evidence.latency.open_session", recorded)
+    monkeypatch.setattr("onnx_act.evidence.rounds.open_session", recorded)
     measure_latency(model, model, seconds=0.1)
     assert opened == {OptimizationLevel.ALL}
     opened.clear()
@@ -109,16 +110,64 @@ def test_slow_models_stay_within_the_time(tmp_path: Path, monkeypatch: pytest.Mo
     assert latency.ratio.verdict == "no difference shown"
 
 
-def test_a_model_against_itself_shows_no_difference() -> None:
-    """The rule behind the verdict, without a clock: one pair of sessions claims nothing small."""
-    from onnx_act.evidence.latency import _ratio  # noqa: PLC0415 - the rule is internal
+def test_it_stops_when_the_interval_is_narrow(tmp_path: Path) -> None:
+    short, long = chain(tmp_path / "a.onnx", 2), chain(tmp_path / "b.onnx", 20)
+    latency = measure_latency(short, long, seconds=60.0, threads=1, precision=0.5)
+    assert latency.is_precise
+    assert latency.seconds < 30.0
+    assert latency.sessions >= 4
+    assert latency.ratio is not None
+    assert latency.ratio.resolution <= 0.5
+    assert latency.ratio.verdict == "slower"
 
-    near = [1.004 + 1e-4 * (i % 3) for i in range(30)]
-    assert _ratio([near], 0).verdict == "no difference shown"
-    assert _ratio([[1.05 + 1e-4 * (i % 3) for i in range(30)]], 0).verdict == "faster"
-    assert _ratio([[0.5, 0.5]], 0).verdict == "no difference shown"
-    several = _ratio([near, near, near, near], 0)
-    assert several.verdict == "faster"
-    assert several.resolution < 0.003
-    barely = [1.0008] * 30
-    assert _ratio([barely] * 8, 0).verdict == "no difference shown"
+
+def test_one_model_stops_too(tmp_path: Path) -> None:
+    latency = measure_latency(chain(tmp_path / "a.onnx", 20), seconds=60.0, precision=0.5)
+    assert latency.is_precise
+    assert latency.seconds < 30.0
+    assert latency.a.low_s <= latency.a.high_s <= 2.5 * latency.a.low_s
+
+
+def test_the_time_ends_what_never_becomes_precise(tmp_path: Path) -> None:
+    model = chain(tmp_path / "a.onnx", 2)
+    latency = measure_latency(model, model, seconds=0.5, threads=1, precision=1e-5)
+    assert not latency.is_precise
+    assert latency.precision == 1e-5
+    assert latency.seconds < 5.0
+
+
+def test_what_it_was_measured_under_is_kept(tmp_path: Path) -> None:
+    free = chain(tmp_path / "a.onnx", 2)
+    request = FeedRequest(batch=5)
+    level = OptimizationLevel.BASIC
+    latency = measure_latency(free, seconds=0.1, threads=2, request=request, level=level)
+    assert (latency.threads, latency.level, latency.batch) == (2, level, 5)
+    assert latency.shapes == (("x", (5, 64)),)
+    document = latency.to_dict()
+    assert document["level"] == "basic"
+    assert document["provider_options"] == dict(latency.provider_options)
+    if hasattr(os, "sched_getaffinity"):
+        assert latency.affinity == tuple(sorted(os.sched_getaffinity(0)))
+    assert latency.a.copying_s is None
+
+
+def test_rows_that_a_model_cannot_have_are_told(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    fixed = save(tmp_path / "a.onnx", [node], {}, inputs=[("x", None, (1, 4))])
+    measure_latency(fixed, seconds=0.05, request=FeedRequest(batch=1))
+    with pytest.raises(UsageError, match=r"does not take 8 rows.*x \[1, 4\]"):
+        measure_latency(fixed, seconds=0.05, request=FeedRequest(batch=8))
+
+
+def test_on_a_device_runs_are_bound_and_copies_timed_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host's own memory stands in for a device's."""
+    monkeypatch.setattr("onnx_act.evidence.rounds.device_of", lambda _: "cpu")
+    model = chain(tmp_path / "a.onnx", 2)
+    latency = measure_latency(model, model, seconds=0.4, threads=1)
+    assert latency.b is not None
+    for timing in (latency.a, latency.b):
+        assert timing.copying_s is not None
+        assert timing.copying_s > 0.0
+        assert timing.median_s > 0.0
