@@ -49,7 +49,7 @@ def recall_outcome(question: Question) -> TuningOutcome | None:
         return None
     try:
         return TuningOutcome.from_dict(kept)
-    except (KeyError, TypeError, ValueError, AssertionError, AttributeError):
+    except (LookupError, TypeError, ValueError, ArithmeticError, AssertionError, AttributeError):
         return None
 
 
@@ -152,7 +152,7 @@ def load_profile(path: Path) -> TuningProfile:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is not a profile: {error}") from None
     if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
         raise UsageError(
@@ -167,7 +167,7 @@ def load_profile(path: Path) -> TuningProfile:
             int(document["threads"]),
             dict(_choices(document["groups"])),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError) as error:
         raise UsageError(f"{path} is a profile that is damaged: {error!r}") from None
 
 

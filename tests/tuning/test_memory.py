@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,37 @@ def test_damaged_answers_only_cost_time(damage: bytes, machine: Machine, tmp_pat
     assert _measured(machine)
     for file in (tmp_path / "answers").iterdir():
         json.loads(file.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": []},
+        {"image": [1]},
+        {"channels": "many"},
+        {"channels": math.inf},
+        {"candidates": [{}]},
+        {"sites": None},
+        {"share": []},
+    ],
+)
+def test_a_group_that_is_damaged_only_costs_time(
+    change: dict[str, Any], machine: Machine, tmp_path: Path
+) -> None:
+    first = tuned(network("Elu"))
+    spoilt = 0
+    for file in (tmp_path / "answers").iterdir():
+        stored = json.loads(file.read_text())
+        if stored["kind"] == "tuning":
+            stored["answer"]["groups"][0].update(change)
+            file.write_text(json.dumps(stored))
+            spoilt += 1
+    assert spoilt == 1
+    forget_answers()
+    machine.asked.clear()
+    second = tuned(network("Elu"))
+    assert (second.source, second.choices) == ("measured", first.choices)
+    assert _measured(machine)
 
 
 def test_an_answer_about_sites_that_are_not_there_changes_nothing(
@@ -316,6 +348,7 @@ def test_the_least_of_a_profile(tmp_path: Path) -> None:
         {"providers": None},
         {"threads": "many"},
         {"threads": None},
+        {"threads": math.inf},
         {"schema": "onnx-act/profile/2"},
         {"schema": None},
     ],
@@ -329,7 +362,7 @@ def test_a_damaged_profile_is_wrong_use(changes: dict[str, Any], tmp_path: Path)
         load_profile(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"onnx"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b"\xff\xfe", b"onnx", b"[" * 100_000])
 def test_what_is_no_profile(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "profile.json"
     path.write_bytes(content)
