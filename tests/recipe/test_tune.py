@@ -147,6 +147,29 @@ def test_what_rounds_worse_is_called_approximate(
     assert [c["fidelity"] for c in entry["changes"]] == ["approximate"]
 
 
+def test_an_operator_of_the_runtime_alone_is_stamped_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spelled = _model()
+    for node in [n for n in spelled.graph.node if n.op_type == "Elu"]:
+        place = list(spelled.graph.node).index(node)
+        spelled.graph.node.remove(node)
+        gate = [
+            onnx.helper.make_node("Sigmoid", ["h"], ["s"]),
+            onnx.helper.make_node("Mul", ["h", "s"], ["a"]),
+        ]
+        for made in reversed(gate):
+            spelled.graph.node.insert(place, made)
+    _answer(monkeypatch, "com.microsoft.QuickGelu")
+    out = tmp_path / "out.onnx"
+    code, entry = _tune(spelled, out, allow_contrib=True)
+    assert code == 0
+    assert entry["equivalence"]["passed"] is True
+    assert _operators(out) == ["MatMul", "QuickGelu", "MatMul"]
+    stored = {p.key: p.value for p in onnx.load(out).metadata_props}
+    assert stored["onnx_act.fused_for"] == "cpu"
+
+
 def test_a_way_that_is_not_there_is_refused(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
