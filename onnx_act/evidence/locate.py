@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.aligning import Alignment, Method, align, interface
 from onnx_act.evidence.location import Location, NodeRecord, PartingValue, ValueRange
+from onnx_act.evidence.looking import CHUNK_BYTES
 from onnx_act.evidence.side_by_side import Compared, Comparison, Wanted
 from onnx_act.evidence.values_before import ValuesBefore
 from onnx_act.graph.describe import describe_activation
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     from onnx_act.graph.sites import Site
 
-#: How many bytes of values one run of one model may return.
-CHUNK_BYTES: Final = 1 << 26
 #: How long looking may take, in seconds; what was not looked at by then is counted.
 BUDGET_S: Final = 300.0
 _MOST_NODES: Final = 12

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
@@ -13,19 +13,18 @@ import numpy as np
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.baseline import equivalence_settings
 from onnx_act.evidence.compare import as_float64
+from onnx_act.evidence.looking import cut_by_size, opened, value_sizes
 from onnx_act.evidence.noise import OutputNoise, jittered
 from onnx_act.evidence.pairing import FeedAdapter
 from onnx_act.evidence.precision import precision_of
 from onnx_act.evidence.tolerance import judge_output
-from onnx_act.graph.concrete_shapes import concrete_shapes
 from onnx_act.graph.statistics import coarsest_float, float_weights
-from onnx_act.graph.store import stage_temporarily
-from onnx_act.graph.taps import tapped
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
-from onnx_act.runtime.session import OptimizationLevel, open_session
+from onnx_act.runtime.session import OptimizationLevel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from onnx_act.graph.model import OnnxModel
@@ -39,8 +38,6 @@ _FLIP_FACTOR: Final = 3
 _MOST_WEIGHTS: Final = 1 << 28
 # The usual magnitude of a value is at least this share of its median over feeds, as of outputs.
 _SCALE_SHARE: Final = 1.0 / 16.0
-# Of a value whose element type nothing tells.
-_USUAL_SIZE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,26 +135,11 @@ class Comparison:
         return tuple(self._notes)
 
     def chunks(self, wanted: Sequence[Wanted], most_bytes: int) -> Iterator[list[Wanted]]:
-        """Cut a list so that what one run returns stays within some bytes; at least one value.
-
-        Sizes are inferred from those of the largest feed; a value of unknown size counts as the
-        largest that is known.
-        """
-        feed = max(self._feeds.feeds, key=lambda f: sum(a.size for a in f.values()))
-        shapes = concrete_shapes(self._reference, {n: a.shape for n, a in feed.items()})
-        sizes = {name: _USUAL_SIZE * math.prod(shape) for name, shape in shapes.items()}
-        largest = max(sizes.values(), default=most_bytes)
-        chunk: list[Wanted] = []
-        total = 0
-        for value in wanted:
-            size = sizes.get(value.reference, largest)
-            if chunk and total + size > most_bytes:
-                yield chunk
-                chunk, total = [], 0
-            chunk.append(value)
-            total += size
-        if chunk:
-            yield chunk
+        """Cut a list so that what one run returns stays within some bytes; at least one value."""
+        by_name = {w.reference: w for w in wanted}
+        sizes = value_sizes(self._reference, self._feeds)
+        for names in cut_by_size(list(by_name), sizes, most_bytes):
+            yield [by_name[name] for name in names]
 
     def compare(self, wanted: Sequence[Wanted]) -> dict[str, Compared]:
         """Run both models and compare these values, those that are tensors in both.
@@ -247,17 +229,14 @@ class Comparison:
         moved = (jittered(weights, np.random.default_rng(k)) for k in range(_JITTERS))
         return [one for one in moved if one is not None]
 
-    @contextmanager
     def _session(
         self,
         model: OnnxModel,
         names: Sequence[str],
         level: OptimizationLevel,
         weights: Mapping[str, Array] | None = None,
-    ) -> Iterator[Session]:
-        settings = replace(self._settings, level=level)
-        with stage_temporarily(tapped(model, names), self._folder, "looked-into.onnx") as staged:
-            yield open_session(staged.path, settings, weights)
+    ) -> AbstractContextManager[Session]:
+        return opened(model, names, replace(self._settings, level=level), self._folder, weights)
 
     def _judge(
         self,
