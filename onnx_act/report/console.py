@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_act.report.locate_summary import (
+    COVERAGE_NAMES,
+    coverage_lines,
+    coverage_rows,
+    locate_lines,
+)
 from onnx_act.report.placement_summary import (
     PLACEMENT_NAMES,
     PRODUCTION_NAMES,
@@ -97,9 +103,17 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
         console.print(_table(PRODUCTION_TITLE, PRODUCTION_NAMES, apart))
     if data.get("placement"):
         console.print(_table("placement", PLACEMENT_NAMES, placement_rows(data["placement"])))
+    if "locate" in data:
+        _titled(console, "where they part", locate_lines(data["locate"]))
     if "drift" in data:
         names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
         console.print(_table("drift from the original", names, drift_rows(data["drift"])))
+    if "coverage" in data:
+        coverage = data["coverage"]
+        title = "what was exercised of changed activations"
+        console.print(_table(title, COVERAGE_NAMES, coverage_rows(coverage)))
+        for line in coverage_lines(coverage):
+            console.print(f"note: {escape(line)}")
     if data.get("latency"):
         _latency(console, data["latency"])
     if "size" in data:
@@ -197,6 +211,12 @@ def _equivalence(console: Console, equivalence: dict[str, Any], *, placed: bool)
             console.print(
                 f"note: {len(elsewhere)} nodes run elsewhere than asked ({', '.join(kinds)})"
             )
+
+
+def _titled(console: Console, title: str, lines: Iterable[str]) -> None:
+    console.print(escape(title), style="bold")
+    for line in lines:
+        console.print(escape(line))
 
 
 def _tuning(console: Console, tuning: dict[str, Any]) -> None:

@@ -60,10 +60,15 @@ class ModelEntry:
         equivalence: whether the result computes the same, None when it was not judged.
         drift: how far outputs moved from the original, None when nothing was swapped.
         latency: times, one entry per provider.
+        operators: where the time of a run goes, one entry per provider.
         size: bytes and nodes before and after.
         tuning: what was found about ways to write activations, None when that was not asked for.
         placement: where nodes run, per provider and model; None where there is but one place.
         production: equivalence on CUDA with TF32, beside `equivalence`, which is without it.
+        bounds: whether each bound that was asked for holds, None where none was.
+        locate: where two models part, None when that was not asked for.
+        coverage: which parts of changed activations' domains were exercised, None when no
+            activation was changed or the evidence does not hold.
     """
 
     path: str
@@ -82,8 +87,12 @@ class ModelEntry:
     size: Mapping[str, int] | None = None
     tuning: Plain | None = None
     against: str | None = None
+    operators: tuple[Plain, ...] | None = None
     placement: tuple[Plain, ...] | None = None
     production: Plain | None = None
+    bounds: tuple[Plain, ...] | None = None
+    locate: Plain | None = None
+    coverage: Plain | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain JSON data; what the command does not produce is left out."""
@@ -96,11 +105,11 @@ class ModelEntry:
             "message": self.message,
             "notes": list(self.notes),
         }
-        for name in ("sites", "changes", "refusals", "checks", "latency", "placement"):
+        for name in ("sites", "changes", "refusals", "checks", "latency", "placement", "bounds"):
             items = getattr(self, name)
             if items is not None:
                 entry[name] = [item.to_dict() for item in items]
-        for name in ("tuning", "equivalence", "production", "drift"):
+        for name in ("tuning", "equivalence", "production", "locate", "drift", "coverage"):
             item = getattr(self, name)
             if item is not None:
                 entry[name] = item.to_dict()

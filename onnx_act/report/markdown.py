@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_act.report.locate_summary import (
+    COVERAGE_NAMES,
+    coverage_lines,
+    coverage_rows,
+    locate_lines,
+)
 from onnx_act.report.placement_summary import (
     PLACEMENT_NAMES,
     PRODUCTION_NAMES,
@@ -99,9 +105,17 @@ def _evidence(data: dict[str, Any]) -> list[str]:
         parts.extend(_section(title, PRODUCTION_NAMES, production_rows(data["production"])))
     if data.get("placement"):
         parts.extend(_section("Placement", PLACEMENT_NAMES, placement_rows(data["placement"])))
+    if "locate" in data:
+        lines = locate_lines(data["locate"])
+        parts.extend(["### Where they part", "", *(f"- {_cell(line)}" for line in lines), ""])
     if "drift" in data:
         names = ("output", "max abs", "mean abs", "SQNR", "cosine", "top-1 agrees", "accuracy")
         parts.extend(_section("Drift from the original", names, drift_rows(data["drift"])))
+    if "coverage" in data:
+        rows = coverage_rows(data["coverage"])
+        parts.extend(_section("What was exercised of changed activations", COVERAGE_NAMES, rows))
+        lines = coverage_lines(data["coverage"])
+        parts.extend([*(f"- {_cell(line)}" for line in lines), ""] if lines else [])
     if data.get("latency"):
         names = ("on", "model", "median", "p90", "p99", "original / result")
         parts.extend(_section("Latency", names, latency_rows(data["latency"])))

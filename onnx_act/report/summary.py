@@ -262,4 +262,6 @@ def headline(entry: ModelEntry) -> str:
         return f"FAILED: {entry.message}{where}"
     if entry.equivalence is None:
         return f"DONE (not validated){where}"
+    if entry.coverage is not None and not entry.coverage.to_dict()["is_complete"]:
+        return f"PASSED on what was exercised{where}"
     return f"PASSED{where}"
