@@ -59,7 +59,8 @@ _LEAST_CONFIRMING_S: Final = 3.0
 _VALIDATING_S: Final = 4.0
 _VALIDATING_OPENINGS: Final = 10
 _VALIDATING_RUNS: Final = 80
-_MOST_RESERVED_PART: Final = 0.4
+# Of either, so that something is left to measure in the least budget too.
+_MOST_RESERVED_PART: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ class _Tuning:
 
     def _confirming_s(self) -> float:
         wanted = max(_LEAST_CONFIRMING_S, _CONFIRMING_PART * self.request.budget_s)
-        return min(wanted, MOST_CONFIRMING_S, 0.5 * self.request.budget_s)
+        return min(wanted, MOST_CONFIRMING_S, _MOST_RESERVED_PART * self.request.budget_s)
 
     def _state(self, group: SiteGroup, exactness: Exactness) -> GroupState:
         """A group with the ways that the targets run and that are exact enough."""

@@ -186,6 +186,12 @@ def test_no_time_is_said_and_remembered_to_be_incomplete(machine: Machine) -> No
     assert machine.measured("race") == 0
 
 
+def test_in_the_least_budget_something_is_measured(machine: Machine) -> None:
+    outcome = tuned(network("Elu"), budget_s=5.0, spent_s=0.5)
+    assert machine.measured("race") >= 1
+    assert outcome.is_kept
+
+
 def test_a_race_that_time_ended_is_incomplete(machine: Machine) -> None:
     machine.decides = False
     outcome = tuned(network("Elu"))
