@@ -121,7 +121,7 @@ class Track:
         patch.setattr(module, "feeds_for", lambda *_: _Feeds())
         patch.setattr(module, "_runs_in_a_segment", lambda _: 1)
         patch.setattr(module, "_segment", self.segment)
-        patch.setattr(module.time, "perf_counter", lambda: self.now)
+        patch.setattr("time.perf_counter", lambda: self.now)
         return self
 
     def open(self, model: bytes, _: object) -> Opened:

@@ -18,6 +18,7 @@ from onnx_act.graph.model import OnnxModel, load_model
 from onnx_act.runtime.session import SessionSettings, open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SIZE = (1, 2, 6, 6)
@@ -36,7 +37,9 @@ def _model(body: str, outputs: str = f"{IMAGE} y", inputs: str = f"{IMAGE} x") -
 
 
 def _cut(
-    source: onnx.ModelProto | Path, site_id: str, shapes: dict[str, tuple[int, ...]] | None = None
+    source: onnx.ModelProto | Path,
+    site_id: str,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> OnnxModel | None:
     model = load_model(source)
     before = ir.to_proto(model.content).SerializeToString()
