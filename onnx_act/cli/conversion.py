@@ -40,6 +40,8 @@ class Asked:
     provider: Sequence[str] | None = None
     data: Path | None = None
     shape: list[str] | None = None
+    input_range: Sequence[str] | None = None
+    normalize: str | None = None
     seed: int = 0
     threads: int = 0
     validate: bool = True
@@ -121,10 +123,10 @@ def make_request(asked: Asked) -> ConversionRequest:
         ProviderUnavailableError: a named provider cannot run here.
     """
     from onnx_act.graph.selectors import parse_selector
+    from onnx_act.recipe.inputs import make_feed_request, parse_ranges
     from onnx_act.recipe.request import ConversionRequest, require_providers
     from onnx_act.recipe.tuning import TuneOptions
     from onnx_act.rewrite.swap_request import parse_swap
-    from onnx_act.runtime.feeds import FeedRequest
 
     _check_tuning(asked)
     selectors = [parse_selector(w) for w in asked.where or ()]
@@ -147,7 +149,13 @@ def make_request(asked: Asked) -> ConversionRequest:
         max_growth=asked.max_growth,
         opset=asked.opset,
         providers=require_providers(asked.provider or ()),
-        feeds=FeedRequest(seed=asked.seed, shapes=parse_shapes(asked.shape), data=asked.data),
+        feeds=make_feed_request(
+            seed=asked.seed,
+            data=asked.data,
+            shapes=parse_shapes(asked.shape),
+            ranges=parse_ranges(asked.input_range),
+            normalize=asked.normalize,
+        ),
         threads=asked.threads,
         validate=asked.validate,
         bench=asked.bench,

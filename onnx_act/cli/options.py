@@ -34,7 +34,17 @@ DataOption = Annotated[
     typer.Option(
         "--data",
         metavar="FILE|DIR",
-        help="Real inputs: .npz keyed by input name (labels under 'labels'), .npy, or a folder.",
+        help="Real inputs: .npz keyed by input name (labels under 'labels'), .npy, an image "
+        "(.png, .jpg), or a folder of one sort.",
+    ),
+]
+NormalizeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--normalize",
+        metavar="HOW",
+        help="What becomes of the pixels of images: 0..1 (the default), -1..1, 0..255, imagenet, "
+        "or mean=0.5,0.5,0.5;std=0.5,0.5,0.5.",
     ),
 ]
 ShapeOption = Annotated[
@@ -45,7 +55,16 @@ ShapeOption = Annotated[
         help="The size of an input whose dimensions are free; repeatable.",
     ),
 ]
-SeedOption = Annotated[int, typer.Option("--seed", help="Seeds the generated inputs.")]
+InputRangeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-range",
+        metavar="NAME:LOW,HIGH",
+        help="What a generated input is drawn from, ends included, as ids:0,30521; repeatable. "
+        "Indices into tables are bounded without it.",
+    ),
+]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Seeds the generated inputs.")]
 ThreadsOption = Annotated[
     int, typer.Option("--threads", min=0, help="Threads within an operator; 0: the default.")
 ]
@@ -157,6 +176,7 @@ TimeoutOption = Annotated[
 ]
 _SHAPE = re.compile(r"(?P<name>.+?):\[?(?P<dims>\d+(?:\s*[,x]\s*\d+)*)\]?")
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?")
+_PART = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<percent>%)?")
 _UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 
 
@@ -190,3 +210,32 @@ def parse_duration(text: str, option: str) -> float:
     if match is None or float(match.group("number")) == 0:
         raise UsageError(f"{option} takes a time such as 30s or 5m, not {text!r}")
     return float(match.group("number")) * _UNITS[match.group("unit")]
+
+
+def parse_counts(text: str, option: str, least: int) -> tuple[int, ...]:
+    """Whole numbers from `1,2,8`, each at least `least`.
+
+    Raises:
+        UsageError: it does not parse, or one of them is too small.
+    """
+    from onnx_act.errors import UsageError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise UsageError(f"{option} takes numbers from {least} on, such as 1 or 1,2,8, not {text!r}")
+    return tuple(int(part) for part in parts)
+
+
+def parse_part(text: str, option: str) -> float | None:
+    """A part of one from `1%` or `0.01`; None from zero.
+
+    Raises:
+        UsageError: it does not parse, or is no less than all.
+    """
+    from onnx_act.errors import UsageError
+
+    match = _PART.fullmatch(text.strip())
+    part = 1.0 if match is None else float(match["number"]) * (0.01 if match["percent"] else 1.0)
+    if part >= 1.0:
+        raise UsageError(f"{option} takes a part below 100 %, such as 1% or 0.01, not {text!r}")
+    return part or None

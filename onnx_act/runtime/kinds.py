@@ -145,7 +145,8 @@ def values_of_kind(
     if spec.dtype in _SMALL_FLOATS:
         most = _largest(dtype)
         found = np.clip(found, -most, most)
-    return found.astype(dtype)
+    # Arithmetic on an array of no dimension gives a number.
+    return np.asarray(found.astype(dtype))
 
 
 def _largest(dtype: np.dtype[Any]) -> float:
