@@ -1,6 +1,7 @@
 """The process at the other end of `onnx_act.runtime.isolate`: one function call, then the end.
 
-Started as `python -m onnx_act.runtime.child`. The call arrives pickled on stdin, the answer goes
+Started as `python -m onnx_act.runtime.child`, or with `STAY` for more calls than one (see
+`onnx_act.runtime.attendant`). The call arrives pickled on stdin, the answer goes
 pickled to what was stdout; from then on stdout is stderr, so that nothing printed in here can
 reach the caller's stdout.
 """
@@ -14,7 +15,14 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from onnx_act.errors import OnnxActError
+
+STAY = "stay"
+"""The argument that makes it answer one call after the other, each preceded by its length."""
+
+_LENGTH = 8
 
 
 def outcome_of(request: bytes) -> tuple[str, Any]:
@@ -63,17 +71,31 @@ def restore(
     return error
 
 
+def _payload(request: bytes) -> bytes:
+    outcome = outcome_of(request)
+    try:
+        return pickle.dumps(outcome)
+    except Exception:  # noqa: BLE001 - a result that does not pickle is told like any failure
+        return pickle.dumps(("failed", traceback.format_exc()))
+
+
+def _stay(calls: BinaryIO, answers: BinaryIO) -> None:
+    """Answer calls until whoever makes them is gone."""
+    while len(header := calls.read(_LENGTH)) == _LENGTH:
+        payload = _payload(calls.read(int.from_bytes(header, "little")))
+        answers.write(len(payload).to_bytes(_LENGTH, "little") + payload)
+        answers.flush()
+
+
 def main() -> None:
-    """Answer one call."""
+    """Answer one call, or with `STAY` any number of them."""
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    outcome = outcome_of(sys.stdin.buffer.read())
-    try:
-        payload = pickle.dumps(outcome)
-    except Exception:  # noqa: BLE001 - a result that does not pickle is told like any failure
-        payload = pickle.dumps(("failed", traceback.format_exc()))
-    with answer:
-        answer.write(payload)
+    if STAY in sys.argv[1:]:
+        _stay(sys.stdin.buffer, answer)
+    else:
+        answer.write(_payload(sys.stdin.buffer.read()))
+    answer.close()
     sys.stdout.flush()
     sys.stderr.flush()
     # Without the interpreter's and the runtime's clean-up: the answer is out, and a crash in a

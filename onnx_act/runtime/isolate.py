@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.runtime import child
@@ -61,13 +61,14 @@ def run_isolated(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            env=_environment(environment),
+            env=child_environment(environment),
         )
         try:
             answer, _ = process.communicate(request, timeout=timeout_s)
         except subprocess.TimeoutExpired:
             raise EvidenceError(
-                f"{function.__name__} did not finish within {timeout_s:g} s and was stopped"
+                f"{function.__name__} did not finish within {timeout_s:g} s and was stopped; "
+                f"where it only needs longer, --timeout allows that"
             ) from None
         finally:
             # Also on KeyboardInterrupt: nothing may go on computing after the parent gave up.
@@ -80,19 +81,25 @@ def run_isolated(
         log.seek(0)
         tail = log.read()[-4000:].decode(errors="replace")
     if process.returncode != 0:
-        raise EvidenceError(_crash(function.__name__, process.returncode, tail))
+        raise EvidenceError(crash_message(function.__name__, process.returncode, tail))
+    result: T = outcome_value(function.__name__, answer)
+    return result
+
+
+def outcome_value(name: str, answer: bytes) -> Any:
+    """What a child's answer holds: the result of the function of that name, or its exception."""
     kind, value = pickle.loads(answer)  # noqa: S301 - written by our own child process
     if kind == "result":
-        result: T = value
-        return result
+        return value
     if kind == "raised":
         raise child.restore(value)
     if kind == "memory":
-        raise EvidenceError(f"{function.__name__} ran out of memory")
-    raise OnnxActError(f"{function.__name__} failed in its own process:\n{value}")
+        raise EvidenceError(f"{name} ran out of memory")
+    raise OnnxActError(f"{name} failed in its own process:\n{value}")
 
 
-def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+def child_environment(extra: Mapping[str, str] | None) -> dict[str, str]:
+    """The environment of a child: ours, some variables more, and where to find this package."""
     environment = {**os.environ, **(extra or {})}
     inherited = environment.get("PYTHONPATH")
     # The package must be found before the child is told our sys.path; -P keeps the current
@@ -101,7 +108,14 @@ def _environment(extra: Mapping[str, str] | None) -> dict[str, str]:
     return environment
 
 
-def _crash(name: str, code: int, log: str) -> str:
+def crash_message(name: str, code: int, log: str) -> str:
+    """How a child ended that gave no answer.
+
+    Args:
+        name: The function that it was to call.
+        code: Its exit code, or the number of a signal with a minus.
+        log: What it wrote to stderr.
+    """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     last = f"; its last words: {lines[-1]}" if lines else ""
     if code > 0:

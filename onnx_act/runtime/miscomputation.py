@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from onnx_act.errors import EvidenceError
+from onnx_act.runtime.attendant import ATTENDANT
 from onnx_act.runtime.feeds import make_feeds
 from onnx_act.runtime.session import CPU, CUDA, OptimizationLevel, SessionSettings, open_session
 from onnx_act.runtime.tensors import FLOATS
@@ -30,6 +31,7 @@ _UNIT: Final = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "
 # Unit roundoffs of the largest number around that two orders of summation may differ by. A sum
 # of n terms is off by the root of n roundings; this is one of a thousand, twice over.
 _ALLOWED: Final = 64.0
+_TIME_LIMIT_S: Final = 60.0
 
 
 def miscomputation(model: bytes, provider: str = CPU) -> str | None:
@@ -44,9 +46,22 @@ def miscomputation(model: bytes, provider: str = CPU) -> str | None:
         model: A serialised model of our own making (see `onnx_act.runtime.probe.can_run`).
         provider: The full name of an execution provider.
 
+    Returns:
+        The reason; also why nothing can be told, as when the runtime crashes. Models for other
+        providers than the CPU run in another process.
+
     Raises:
         ProviderUnavailableError: The provider is not there.
     """
+    if provider == CPU:
+        return _found(model, provider)
+    try:
+        return ATTENDANT.call(_found, _TIME_LIMIT_S, model, provider)
+    except EvidenceError as error:
+        return f"whether its result is right cannot be told: {error}"
+
+
+def _found(model: bytes, provider: str) -> str | None:
     # TF32 rounds to 10 bits, which is no mistake.
     options = (("use_tf32", "0"),) if provider == CUDA else ()
     plain = SessionSettings(

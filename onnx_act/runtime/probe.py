@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onnx_act.errors import EvidenceError, ProviderUnavailableError
+from onnx_act.runtime.attendant import ATTENDANT
 from onnx_act.runtime.feeds import make_feeds
-from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.session import (
     CPU,
     OptimizationLevel,
@@ -60,12 +60,14 @@ def can_run(
         level: The optimisation level that it must run at.
         feeds: What to run it on; generated when left out. Not part of what is remembered.
         may_crash: Whether some kernel is known to end the process instead of refusing: the model
-            then runs in a process of its own, which takes half a second, and a crash is a no.
+            then runs in another process, and a crash is a no. Models for other providers than
+            the CPU always do.
     """
     key = (hashlib.sha256(model).hexdigest(), runtime_version(), provider, level)
     if key not in _KNOWN:
         settings = SessionSettings(provider, level, threads=1)
-        _KNOWN[key] = (_try_apart if may_crash else _try)(model, settings, feeds)
+        apart = may_crash or provider != CPU
+        _KNOWN[key] = (_try_apart if apart else _try)(model, settings, feeds)
     return _KNOWN[key]
 
 
@@ -78,7 +80,7 @@ def _try_apart(
     model: bytes, settings: SessionSettings, feeds: Mapping[str, Array] | None
 ) -> Capability:
     try:
-        return run_isolated(_try, model, settings, feeds, timeout_s=_TIME_LIMIT_S)
+        return ATTENDANT.call(_try, _TIME_LIMIT_S, model, settings, feeds)
     except EvidenceError as error:
         return Capability(ok=False, reason=str(error))
 

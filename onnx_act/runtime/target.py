@@ -204,8 +204,7 @@ def _known_providers() -> tuple[str, ...]:
 def _capability(provider: str) -> Capability:
     answers = []
     for model in PROBE_MODELS:
-        # What a provider that cannot load its libraries does to the process is anyone's guess.
-        answers.append(can_run(model, provider, may_crash=provider != CPU))
+        answers.append(can_run(model, provider))
         if answers[-1].ok:
             return answers[-1]
     return answers[0]

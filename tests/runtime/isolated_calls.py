@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -49,3 +50,8 @@ def variable(name: str) -> str:
 
 def exhaust() -> None:
     raise MemoryError
+
+
+def crash_whatever_is_asked(*_: object, **__: object) -> None:
+    """As a runtime does with a bad kernel: an access to memory that is not there."""
+    ctypes.string_at(0)

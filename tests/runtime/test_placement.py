@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -52,7 +53,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]
         return path
 
     def on_the_cpu(model: Path, settings: Any) -> Session:
-        return open_session(model, type(settings)(CPU, settings.level, profile_to=settings.profile_to))
+        return open_session(model, replace(settings, provider=CPU))
 
     monkeypatch.setattr("onnx_act.runtime.placement.open_session", on_the_cpu)
     monkeypatch.setattr(Session, "end_profile", end_profile)
