@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.activations import exponentials, gated, rectifiers, sigmoids
+from onnx_act.activations.formula import text
 from onnx_act.errors import UnknownNameError
 
 if TYPE_CHECKING:
@@ -83,6 +86,19 @@ def find(name: str) -> tuple[Activation, dict[str, ParameterValue]]:
         raise UnknownNameError("activation", name, known_names())
     activation, preset = found
     return activation, dict(preset)
+
+
+@cache
+def catalogue_digest() -> str:
+    """A digest of all formulas: another one where an activation is written in other ways."""
+    lines = []
+    for activation in CATALOGUE:
+        given = activation.defaults()
+        lines.append(f"{activation.name}: {text(activation.expression(given))}")
+        for way in activation.respellings:
+            written = text(activation.expression(given, way))
+            lines.append(f"{activation.name} {way.name} {way.is_channelwise}: {written}")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 def named(name: str) -> Activation:

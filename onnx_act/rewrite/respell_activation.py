@@ -66,6 +66,8 @@ class RespellActivation:
     def plan(self, subject: Subject) -> Iterator[Proposal]:
         """A change or a refusal for every site that was chosen."""
         writer = Writer(subject.model, subject.targets)
+        for missing in sorted(self.choices.keys() - {site.id for site in subject.sites}):
+            yield Refusal(_RULE, missing, "", "there is no such site in the model")
         for site in subject.sites:
             key = self.choices.get(site.id)
             if key is None:
@@ -97,7 +99,10 @@ class RespellActivation:
         if not is_respellable(site):
             return None
         place = (self.channels.get(site.id), self.images.get(site.id))
-        return ways_to_write(site, *place, contrib=True).get(key)
+        way = ways_to_write(site, *place, contrib=True).get(key)
+        if way is None or isinstance(way, GateExpansion):
+            return way
+        return None if would_be_written_as(site, way) is None else way
 
 
 def _expansion(site: Site, way: GateExpansion) -> Change:

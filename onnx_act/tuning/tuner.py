@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from onnx_act.activations.catalogue import catalogue_digest
 from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.evidence.accuracy import Accuracy
 from onnx_act.graph.concrete_shapes import concrete_shapes
@@ -19,6 +20,7 @@ from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.expand_gate import GateExpansion, expansion_probe
 from onnx_act.rewrite.respell_activation import RespellActivation
 from onnx_act.runtime.cache import Question
+from onnx_act.runtime.target import short_name
 from onnx_act.tuning.clock import Clock
 from onnx_act.tuning.confirmation import MOST_CONFIRMING_S, confirm
 from onnx_act.tuning.contenders import GroupState
@@ -141,6 +143,7 @@ def _question(base: Path, request: TuningRequest) -> Question:
         repr(request.feeds),
         f"contrib {request.contrib}",
         f"approximate {request.approximate}",
+        catalogue_digest(),
     )
     return Question("tuning", request.providers[0], (base.read_bytes(),), settings)
 
@@ -294,6 +297,9 @@ class _Tuning:
             for key in state.keys:
                 verdict = "chosen" if key == state.chosen else "not the choice of the profile"
                 state.verdicts.setdefault(key, verdict)
+        if (profile.providers, profile.threads) != (self.request.providers, self.request.threads):
+            made = ", ".join(short_name(p) for p in profile.providers)
+            self.notes.append(f"the choices were measured on {made}, {profile.threads} threads")
         if not is_measured_here(profile):
             where = f"ONNX Runtime {profile.runtime}, {profile.processor}"
             self.notes.append(f"the choices were measured elsewhere ({where}), and not here")

@@ -164,6 +164,7 @@ _MUST_NOT: dict[str, tuple[onnx.ModelProto, str]] = {
     "parameters that do not suit": (graph("y = Elu <alpha = 2.0> (x)"), "maximum"),
     "channels that are not known": (graph("y = LeakyRelu (x)", "", IMAGE, IMAGES), "two slopes"),
     "an operator that the opset has not": (graph("s = Sigmoid (x) y = Mul (x, s)"), "Swish"),
+    "an operator that the opset broadcasts not": (graph("y = Elu (x)", opset=7), "maximum"),
     "integers": (graph("y = Relu (x)", "", "int32[4] x", "int32[4] y"), "formula"),
     "an unknown function": (graph("a = Sin (x) y = Neg (a)"), "formula"),
     "a fused operator": (
@@ -189,6 +190,15 @@ def test_it_must_not_fire(case: str) -> None:
     assert (refusal.rule, refusal.site) == ("respell_activation", "y")
     assert refusal.reason == f"it cannot be written as {key} in its place"
     assert trial.proto == untouched
+
+
+def test_a_site_that_is_not_there_is_refused() -> None:
+    trial = respell(graph("y = Elu (x)"), {"z": "ramp", "w": "ramp"})
+    assert trial.plan.changes == ()
+    assert [(r.site, r.reason) for r in trial.plan.refusals] == [
+        ("w", "there is no such site in the model"),
+        ("z", "there is no such site in the model"),
+    ]
 
 
 def test_the_functions_of_a_recurrent_operator_stay() -> None:
