@@ -31,6 +31,8 @@ _JITTERS = 2
 # A reference that is further off than one part in 128 between providers is not noisy, it is
 # computed differently; counting that as noise would let anything pass.
 _GROSS = 2.0**-7
+# Sums are parted by threads, and so rounded otherwise; more threads than cores part them as well.
+_THREADS = (1, 2, 4)
 # Weights are moved in memory: as many bytes of them as that.
 _MOST_WEIGHTS = 1 << 28
 
@@ -47,6 +49,7 @@ class Baseline:
         failing_levels: Optimisation levels at which the reference does not run, with the reason.
         placed_elsewhere: Its nodes that another provider runs; None when unknown.
         notes: What a reader of the verdict should know.
+        conditions: What noise was measured over, in words.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -56,6 +59,7 @@ class Baseline:
     failing_levels: dict[OptimizationLevel, str] = field(default_factory=dict)
     placed_elsewhere: tuple[PlacedNode, ...] | None = None
     notes: list[str] = field(default_factory=list)
+    conditions: list[str] = field(default_factory=list)
 
     def scale(self, output: str) -> float:
         """The usual magnitude of an output: a sixteenth of the median over feeds of its RMS.
@@ -115,9 +119,9 @@ def measure_baseline(
     """Run the reference in every condition that should not matter.
 
     The baseline is its output without optimisation. Around it: the same again, inputs moved by
-    a rounding error (weights, where no input is a float), every optimisation level, and one thread
-    instead of the default. An output
-    that moved in jumps is shaken harder on every feed, for where they fall is chance.
+    a rounding error (weights, where no input is a float), every optimisation level, and one, two
+    and four threads instead of the default. An output that moved in jumps is shaken harder on
+    every feed, for where they fall is chance.
 
     Args:
         reference: The unmodified model.
@@ -136,11 +140,18 @@ def measure_baseline(
     if not any(is_float(array) for feed in baseline.feeds.feeds for array in feed.values()):
         _add_weight_jitter(baseline, reference, settings)
     conditions = [replace(settings, level=level) for level in LEVELS[1:]]
-    if settings.threads != 1:
-        conditions.append(replace(settings, level=OptimizationLevel.ALL, threads=1))
+    conditions += [
+        replace(settings, level=OptimizationLevel.ALL, threads=threads)
+        for threads in _THREADS
+        # Where it was said with how many threads to run, fewer than those are what else may be.
+        if settings.threads == 0 or threads < settings.threads
+    ]
     for condition in conditions:
         if condition.level not in baseline.failing_levels:
             _add_condition(baseline, reference, condition)
+            if condition.threads != settings.threads:
+                words = "1 thread" if condition.threads == 1 else f"{condition.threads} threads"
+                baseline.conditions.append(words)
     jumping = _jumping(baseline)
     if jumping:
         _add_jitter(baseline, open_session(reference, settings), jumping, strong=True)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from onnx_act.evidence.overrides import GivenTolerances
     from onnx_act.runtime.datasets import Dataset
     from onnx_act.runtime.tensors import Array
 
@@ -38,6 +39,7 @@ def judge_equivalence(
     coarsest_dtype: str | None = None,
     most_feeds: int = 16,
     production: bool = False,
+    tolerances: GivenTolerances | None = None,
 ) -> Equivalence:
     """Run both models and judge whether they compute the same.
 
@@ -54,11 +56,13 @@ def judge_equivalence(
             outputs' own (a float16 model with float32 outputs).
         most_feeds: The most feeds of a data set that are used.
         production: Leave TF32 on CUDA as the provider has it, instead of switching it off.
+        tolerances: What the user allows, in the place of what is derived.
 
     Raises:
         EvidenceError: The reference does not run on a provider, or nothing can be fed to it.
         ProviderUnavailableError: A provider is not there.
-        UsageError: Shapes or data do not fit the model.
+        UsageError: Shapes or data do not fit the model, or it has no output of a name in
+            `tolerances`.
     """
     request = request or FeedRequest()
     verdicts = []
@@ -85,6 +89,7 @@ def judge_equivalence(
                 depth=depth,
                 coarsest_dtype=coarsest_dtype,
                 on_cpu=None if provider == CPU else on_cpu,
+                tolerances=tolerances,
             )
         )
     failed = [verdict for verdict in verdicts if not verdict.passed]

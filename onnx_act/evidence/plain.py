@@ -17,9 +17,13 @@ def plain(value: DataclassInstance) -> dict[str, Any]:
 
     JSON has no NaN and no infinity: both become null. Where that leaves a doubt the record has
     another field that settles it (the signal-to-noise ratio of identical outputs is infinite,
-    and `identical` is true).
+    and `identical` is true). Fields whose metadata has `left_out` are left out.
     """
-    return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    return {
+        field.name: _plain(getattr(value, field.name))
+        for field in dataclasses.fields(value)
+        if not field.metadata.get("left_out")
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -33,12 +33,13 @@ The constants:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onnx_act.evidence.compare import Floats, as_float64, is_float
+from onnx_act.evidence.envelope import Envelope, envelope_of
 from onnx_act.evidence.noise import OutputNoise, rms_by_binade, root_mean_square
 from onnx_act.evidence.plain import plain
 
@@ -83,6 +84,7 @@ class Judgement:
         judged: Elements judged, without those that are NaN on both sides.
         unjudged: Elements left out because the reference itself is not stable there.
         mismatches: Elements that differ, for outputs judged by equality.
+        envelope: Which other tolerances the judged elements pass; that of nothing for texts.
     """
 
     severity: float
@@ -92,6 +94,7 @@ class Judgement:
     judged: int = 0
     unjudged: int = 0
     mismatches: int = 0
+    envelope: Envelope = field(default_factory=Envelope)
 
 
 def judge_output(
@@ -120,7 +123,13 @@ def judge_output(
         return Judgement(math.inf, "shape")
     if not noise.is_float or not is_float(candidate):
         mismatches = int(np.count_nonzero(candidate != noise.baseline))
-        return Judgement(0.0, "equality", judged=candidate.size, mismatches=mismatches)
+        return Judgement(
+            0.0,
+            "equality",
+            judged=candidate.size,
+            mismatches=mismatches,
+            envelope=_envelope_of_whole(noise.baseline, candidate),
+        )
     unjudged = int(np.count_nonzero(noise.unstable))
     r, c = as_float64(noise.baseline), as_float64(candidate)
     stable = ~noise.unstable
@@ -153,7 +162,16 @@ def judge_output(
         minimum_atol=max(0.0, float(np.max(deviations - step * np.abs(r)))),
         judged=judged,
         unjudged=unjudged,
+        envelope=envelope_of(np.abs(r), deviations),
     )
+
+
+def _envelope_of_whole(reference: Array, candidate: Array) -> Envelope:
+    """That of integers and booleans."""
+    if reference.dtype.kind in "OUS" or candidate.dtype.kind in "OUS":
+        return Envelope()
+    r, c = as_float64(reference), as_float64(candidate)
+    return envelope_of(np.abs(r), np.abs(c - r))
 
 
 def _spread_severity(

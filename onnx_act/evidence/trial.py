@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.baseline import LEVELS, Baseline
 from onnx_act.evidence.compare import DifferenceAccumulator
+from onnx_act.evidence.envelope import Envelope
+from onnx_act.evidence.overrides import (
+    GivenTolerances,
+    minimum_atol_of,
+    reason_beyond_given,
+    severity_under,
+)
 from onnx_act.evidence.pairing import FeedAdapter, pair
 from onnx_act.evidence.precision import Precision, precision_of
-from onnx_act.evidence.tolerance import Judgement, judge_output
+from onnx_act.evidence.tolerance import Judgement, Tolerance, judge_output
 from onnx_act.evidence.verdict import LevelVerdict, OutputVerdict, ProviderVerdict
 from onnx_act.runtime.session import OptimizationLevel, open_session
 
@@ -37,6 +44,7 @@ def judge_candidate(
     depth: int,
     coarsest_dtype: str | None,
     on_cpu: Sequence[Mapping[str, Array]] | None,
+    tolerances: GivenTolerances | None = None,
 ) -> ProviderVerdict:
     """Run a candidate at every level on the baseline's feeds and judge every output.
 
@@ -50,7 +58,13 @@ def judge_candidate(
         depth: Operators on the longest path.
         coarsest_dtype: The coarsest float type inside the model, if not that of the outputs.
         on_cpu: The reference's outputs on the CPU for every feed, when this provider is another.
+        tolerances: What the user allows, in the place of what is derived.
+
+    Raises:
+        UsageError: The reference has no output of a name in `tolerances`.
     """
+    tolerances = tolerances or GivenTolerances()
+    tolerances.check([spec.name for spec in baseline.outputs])
     trials = [
         _OutputTrial(
             spec,
@@ -58,6 +72,7 @@ def judge_candidate(
             baseline.scale(spec.name),
             depth,
             keeps_results=on_cpu is not None,
+            given=tolerances.for_output(spec.name, is_float=spec.is_float),
         )
         for spec in baseline.outputs
     ]
@@ -89,6 +104,7 @@ def judge_candidate(
         reference_elsewhere=baseline.placed_elsewhere,
         candidate_elsewhere=elsewhere,
         notes=tuple(notes),
+        conditions=tuple(baseline.conditions),
     )
 
 
@@ -120,6 +136,8 @@ class _Tally:
     judged: int = 0
     unjudged: int = 0
     minimum_atol: float = 0.0
+    envelope: Envelope = field(default_factory=Envelope)
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -131,9 +149,11 @@ class _OutputTrial:
     scale: float
     depth: int
     keeps_results: bool
+    given: tuple[float, float] | None = None
     tallies: dict[OptimizationLevel, _Tally] = field(default_factory=dict)
     provider: DifferenceAccumulator | None = None
     total: DifferenceAccumulator | None = None
+    change: DifferenceAccumulator | None = None
     last: list[Array] = field(default_factory=list)
 
     def add(self, level: OptimizationLevel, noise: OutputNoise, result: Array) -> None:
@@ -155,17 +175,31 @@ class _OutputTrial:
         tally.judged += judgement.judged
         tally.unjudged += judgement.unjudged
         tally.minimum_atol = max(tally.minimum_atol, judgement.minimum_atol)
+        tally.envelope = tally.envelope.merged(judgement.envelope)
+        tally.problem = tally.problem or problem_of(judgement, result)
         if self.keeps_results and level is OptimizationLevel.ALL:
             self.last.append(result)
 
     def verdict(self, baseline: Baseline) -> OutputVerdict:
         """The verdict over all levels."""
         floor = baseline.floor(self.spec.name)
-        severities = {level: _severity(tally, floor) for level, tally in self.tallies.items()}
+        severities = {level: self._severity(each, floor) for level, each in self.tallies.items()}
         level = max(severities, key=severities.__getitem__)
         tally = self.tallies[level]
         difference = tally.difference.result()
-        reason = _reason(tally, severities[level], floor, level)
+        if self.given is None:
+            tolerance = tally.worst.tolerance
+            minimum_atol = max(other.minimum_atol for other in self.tallies.values())
+            reason = _reason(tally, severities[level], floor, level)
+        else:
+            tolerance = Tolerance(*self.given, math.inf)
+            minimum_atol = max(
+                minimum_atol_of(other.problem, other.envelope, self.given)
+                for other in self.tallies.values()
+            )
+            reason = reason_beyond_given(
+                level, tally.problem, severities[level], self.given, minimum_atol
+            )
         if not reason and tally.judged == 0 and difference.elements:
             reason = "has no element that could be judged: NaN or unstable throughout"
         return OutputVerdict(
@@ -175,9 +209,9 @@ class _OutputTrial:
             reason=reason,
             max_abs=difference.max_abs,
             max_rel=difference.max_rel,
-            tolerance=tally.worst.tolerance,
+            tolerance=tolerance,
             minimum_tolerance=severities[level],
-            minimum_atol=max(other.minimum_atol for other in self.tallies.values()),
+            minimum_atol=minimum_atol,
             noise_floor=floor,
             difference=difference,
             provider_difference=self.provider.result() if self.provider else None,
@@ -188,12 +222,29 @@ class _OutputTrial:
                     severities[each] <= 1.0,
                     other.difference.result().max_abs,
                     severities[each],
+                    other.envelope,
+                    other.problem,
                 )
                 for each, other in self.tallies.items()
             ),
             judged=tally.judged,
             unjudged=tally.unjudged,
+            is_given=self.given is not None,
+            change_difference=self.change.result() if self.change else None,
         )
+
+    def _severity(self, tally: _Tally, floor: NoiseFloor) -> float:
+        if self.given is None:
+            return _severity(tally, floor)
+        return severity_under(self.given, tally.problem, tally.envelope)
+
+
+def problem_of(judgement: Judgement, result: Array) -> str:
+    """What no tolerance would help against: `shape`, `nan`, `text`, or nothing."""
+    if judgement.criterion == "equality":
+        return "text" if judgement.mismatches and result.dtype.kind in "OUS" else ""
+    is_beyond_help = judgement.criterion in {"shape", "nan"} and math.isinf(judgement.severity)
+    return judgement.criterion if is_beyond_help else ""
 
 
 def _severity(tally: _Tally, floor: NoiseFloor) -> float:
@@ -236,6 +287,7 @@ def _compare_with_cpu(
         return
     for trial in trials:
         trial.provider, trial.total = DifferenceAccumulator(), DifferenceAccumulator()
+        trial.change = DifferenceAccumulator()
         name = trial.spec.name
         for index, (noises, results) in enumerate(zip(baseline.noises, on_cpu, strict=True)):
             here = noises[name].baseline
@@ -243,3 +295,5 @@ def _compare_with_cpu(
                 trial.provider.add(results[name], here)
             if index < len(trial.last) and trial.last[index].shape == results[name].shape:
                 trial.total.add(results[name], trial.last[index])
+            if index < len(trial.last) and trial.last[index].shape == here.shape:
+                trial.change.add(here, trial.last[index])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from onnx_act.evidence.plain import plain
 
 if TYPE_CHECKING:
     from onnx_act.evidence.compare import Difference
+    from onnx_act.evidence.envelope import Envelope
     from onnx_act.evidence.noise import NoiseFloor
     from onnx_act.evidence.tolerance import Tolerance
     from onnx_act.runtime.session import OptimizationLevel, PlacedNode
@@ -23,12 +24,16 @@ class LevelVerdict:
         passed: Whether the output is within tolerance on every feed.
         max_abs: Largest absolute difference over feeds.
         severity: Error over what was allowed, at the worst; at most 1 passes.
+        envelope: Which other tolerances the output passes at this level; not part of reports.
+        problem: What no tolerance helps against: `shape`, `nan`, `text`, or nothing.
     """
 
     level: OptimizationLevel
     passed: bool
     max_abs: float
     severity: float
+    envelope: Envelope | None = field(default=None, metadata={"left_out": True})
+    problem: str = field(default="", metadata={"left_out": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class OutputVerdict:
         levels: The verdict for each level that ran.
         judged: Elements judged, over feeds, at one level.
         unjudged: Elements left out because the reference is not stable there.
+        is_given: Whether the tolerance is the user's, in the place of the derived one. The
+            factor and atol it would take are then for the user's.
+        change_difference: The candidate here, at full optimisation, against the reference here
+            without: the change's share, beside those of `provider_difference` and of
+            `total_difference`; None on the CPU.
     """
 
     output: str
@@ -73,6 +83,8 @@ class OutputVerdict:
     levels: tuple[LevelVerdict, ...]
     judged: int
     unjudged: int
+    is_given: bool = False
+    change_difference: Difference | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -91,6 +103,8 @@ class ProviderVerdict:
         reference_elsewhere: Nodes of the reference that another provider ran; None if unknown.
         candidate_elsewhere: The same for the candidate.
         notes: What limits the verdict.
+        conditions: What the noise floor was measured over, beside optimisation levels: numbers
+            of threads, moved inputs.
     """
 
     provider: str
@@ -100,6 +114,7 @@ class ProviderVerdict:
     reference_elsewhere: tuple[PlacedNode, ...] | None
     candidate_elsewhere: tuple[PlacedNode, ...] | None
     notes: tuple[str, ...]
+    conditions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""

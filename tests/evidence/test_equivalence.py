@@ -337,7 +337,9 @@ def test_a_second_provider_parts_the_error(tmp_path: Path) -> None:
     assert second.provider_difference is not None
     assert second.provider_difference.identical
     assert second.total_difference is not None
-    assert 0.0 < second.total_difference.max_abs < 1e-4
+    assert second.total_difference.max_abs > 0.0
+    assert second.total_difference.sqnr_db > 100.0
+    assert second.change_difference == second.total_difference
     assert found.providers[1].candidate_elsewhere
 
 
