@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ CACHE_VARIABLE: Final = "ONNX_ACT_CACHE_DIR"
 # To be raised when the same question comes to mean something else.
 _FORMAT: Final = 2
 _SUFFIX: Final = ".json"
+_NAME: Final = re.compile(r"[0-9a-f]{64}\.json")
 _CPUINFO: Final = Path("/proc/cpuinfo")
 # What names a processor and says what it can do, on x86 and on ARM.
 _CPU_FIELDS: Final = frozenset({"model name", "flags", "Features", "CPU implementer", "CPU part"})
@@ -131,13 +133,45 @@ def cache_folder() -> Path | None:
 
 def count_answers() -> int:
     """How many answers are kept on disk."""
+    return len(_entries())
+
+
+def size_of_answers() -> int:
+    """Bytes of the answers that are kept on disk."""
+    return sum(size for _, size in _entries())
+
+
+def clear_answers() -> int:
+    """Delete the answers that are kept, and nothing else in their folder; how many there were.
+
+    Those that cannot be deleted stay, and are not counted.
+    """
+    forget_answers()
+    deleted = 0
+    for path, _ in _entries():
+        try:
+            path.unlink()
+        except OSError:
+            continue
+        deleted += 1
+    return deleted
+
+
+def _entries() -> list[tuple[Path, int]]:
+    """The files of answers with their sizes in bytes."""
     place = cache_folder()
     if place is None:
-        return 0
+        return []
+    found = []
     try:
-        return sum(entry.name.endswith(_SUFFIX) for entry in os.scandir(place))
+        for entry in os.scandir(place):
+            # Whatever else is in the folder is not ours.
+            if _NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                size = entry.stat(follow_symlinks=False).st_size
+                found.append((Path(entry.path), size))
     except OSError:
-        return 0
+        return found
+    return found
 
 
 def forget_answers() -> None:

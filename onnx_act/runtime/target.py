@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +9,7 @@ import onnxruntime
 
 from onnx_act.errors import ProviderUnavailableError, UnknownNameError
 from onnx_act.runtime.cuda_libraries import ON_CUDA
+from onnx_act.runtime.installed import installed_distributions
 from onnx_act.runtime.probe import Capability, can_run
 from onnx_act.runtime.session import CPU, CUDA, runtime_version
 
@@ -42,24 +41,6 @@ _SHORT = {
     "XnnpackExecutionProvider": "xnnpack",
     "WebGpuExecutionProvider": "webgpu",
 }
-
-# Distributions that all install into one `onnxruntime` package folder.
-_DISTRIBUTIONS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-qnn",
-    "onnxruntime-migraphx",
-    "onnxruntime-rocm",
-    "onnxruntime-training",
-    "onnxruntime-silicon",
-    "onnxruntime-webgpu",
-    "onnxruntime-trt-rtx",
-    "onnxruntime-vitisai",
-    "ort-nightly",
-    "ort-nightly-gpu",
-)
 
 _DISTRIBUTION_OF = {
     CUDA: "onnxruntime-gpu",
@@ -170,29 +151,6 @@ def provider_states() -> tuple[ProviderState, ...]:
     available = list(onnxruntime.get_available_providers())
     others = [provider for provider in _SHORT if provider not in available]
     return tuple(provider_state(provider) for provider in (*available, *others))
-
-
-def installed_distributions() -> dict[str, str]:
-    """Distributions that install into the `onnxruntime` package folder, with their versions."""
-    found = {}
-    for name in _DISTRIBUTIONS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def shadowing_problem() -> str | None:
-    """What to do when several distributions lie on top of each other; None when all is well."""
-    installed = installed_distributions()
-    if len(installed) < 2:
-        return None
-    listed = ", ".join(f"{name} {version}" for name, version in installed.items())
-    keep = next((name for name in installed if name != "onnxruntime"), "onnxruntime")
-    return (
-        f"{listed} are installed together, but share one package folder, so that the files of "
-        f"one overwrote the other's. Uninstall all and install one again: "
-        f'`pip uninstall -y {" ".join(installed)} && pip install "{keep}"`'
-    )
 
 
 @cache

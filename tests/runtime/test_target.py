@@ -100,15 +100,3 @@ def test_a_provider_that_only_falls_back_does_not_run(
     assert not states["CUDAExecutionProvider"].runs
     assert states["CPUExecutionProvider"].runs
     assert not states["DmlExecutionProvider"].compiled_in
-
-
-def test_two_distributions_in_one_folder_are_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = {"onnxruntime": "1.31.1"}
-    monkeypatch.setattr(target, "installed_distributions", lambda: installed)
-    assert target.shadowing_problem() is None
-    installed["onnxruntime-gpu"] = "1.31.1"
-    problem = target.shadowing_problem()
-    assert problem is not None
-    assert 'pip uninstall -y onnxruntime onnxruntime-gpu && pip install "onnxruntime-gpu"' in (
-        problem
-    )
