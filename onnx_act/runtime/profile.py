@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import EvidenceError
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
-from onnx_act.runtime.session import CPU, SessionSettings, open_session
+from onnx_act.runtime.session import CPU, OptimizationLevel, SessionSettings, open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from onnx_act.runtime.session import Session
 
 _KERNEL: Final = "_kernel_time"
+# What a device did for a node, as builds of the runtime that can ask the device tell it.
+_ON_DEVICE: Final = "Kernel"
 _RUNS: Final = 7
 # The first runs also pay for what is set up lazily.
 _WARM_UP: Final = 2
@@ -33,7 +35,7 @@ class ProfiledNode:
     """What one node of the loaded model costs.
 
     Attributes:
-        name: Its name in the loaded model.
+        name: Its name in the loaded model; of a device, that of the kernel.
         op_type: Its operator.
         seconds: Median time in one run, all its executions together.
     """
@@ -52,12 +54,15 @@ class Profile:
         open_s: How long opening the model took, in seconds.
         run_s: How long a run took, in seconds.
         shapes: What was fed, as (input name, dimensions).
+        kernels: What a device itself measured of its work, by kernel and operator; nothing where
+            the runtime does not ask it.
     """
 
     nodes: tuple[ProfiledNode, ...]
     open_s: float
     run_s: float
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    kernels: tuple[ProfiledNode, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -71,8 +76,9 @@ def profile_model(
     *,
     threads: int = 1,
     request: FeedRequest | None = None,
+    level: OptimizationLevel = OptimizationLevel.ALL,
 ) -> Profile:
-    """Run a model a few times at the runtime's default optimisation, with its profile.
+    """Run a model a few times with the runtime's profile.
 
     Where a provider runs many nodes as one, or asynchronously, so does the profile.
 
@@ -82,6 +88,7 @@ def profile_model(
         threads: Threads within an operator.
         request: What to run on; random numbers when left out. Generated inputs have one row
             unless it says otherwise.
+        level: The runtime's optimisation level; its default when left out.
 
     Raises:
         EvidenceError: It does not run, or the runtime's profile cannot be read.
@@ -91,7 +98,8 @@ def profile_model(
     wanted = request or FeedRequest()
     wanted = replace(wanted, count=1, batch=wanted.batch or 1)
     with TemporaryDirectory(prefix="onnx-act-") as folder:
-        settings = SessionSettings(provider, threads=threads, profile_to=Path(folder) / "profile")
+        place = Path(folder) / "profile"
+        settings = SessionSettings(provider, level, threads=threads, profile_to=place)
         session = open_session(model, settings)
         feed = feeds_for(session, wanted).feeds[0]
         run = session.prepared(feed)
@@ -101,8 +109,9 @@ def profile_model(
         events = _events(session)
     shapes = tuple((name, tuple(array.shape)) for name, array in feed.items())
     # One more run than was timed: preparing is one.
-    nodes = _nodes(events, len(times) + 1)
-    return Profile(nodes, session.creation_s, statistics.median(times), shapes)
+    runs = len(times) + 1
+    nodes, kernels = _nodes(events, runs), _kernels(events, runs)
+    return Profile(nodes, session.creation_s, statistics.median(times), shapes, kernels)
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -127,15 +136,28 @@ def _nodes(events: list[dict[str, object]], runs: int) -> tuple[ProfiledNode, ..
 
     The profile does not number runs: a node that ran as often in each is split evenly.
     """
+    chosen = (
+        (str(event["name"]).removesuffix(_KERNEL), event)
+        for event in events
+        if event.get("cat") == "Node" and str(event.get("name", "")).endswith(_KERNEL)
+    )
+    return _summed(chosen, runs)
+
+
+def _kernels(events: list[dict[str, object]], runs: int) -> tuple[ProfiledNode, ...]:
+    """The same of what a device did."""
+    chosen = ((str(e.get("name", "")), e) for e in events if e.get("cat") == _ON_DEVICE)
+    return _summed(chosen, runs)
+
+
+def _summed(events: Iterable[tuple[str, dict[str, object]]], runs: int) -> tuple[ProfiledNode, ...]:
     durations: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for event in events:
-        name, arguments = str(event.get("name", "")), event.get("args")
-        if event.get("cat") != "Node" or not name.endswith(_KERNEL):
-            continue
+    for name, event in events:
+        arguments = event.get("args")
         op_type = str(arguments.get("op_name", "")) if isinstance(arguments, dict) else ""
-        key = (name.removesuffix(_KERNEL), op_type)
         duration = event.get("dur", 0)
-        durations[key].append(float(duration) * 1e-6 if isinstance(duration, int | float) else 0.0)
+        seconds = float(duration) * 1e-6 if isinstance(duration, int | float) else 0.0
+        durations[name, op_type].append(seconds)
     return tuple(
         ProfiledNode(name, op_type, _of_one_run(times, runs))
         for (name, op_type), times in durations.items()
