@@ -14,26 +14,34 @@ from onnx_act.errors import UsageError
 from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.graph.store import stage_model
-from onnx_act.recipe.compare_models import bench_models, validate_models
+from onnx_act.recipe.bench import DEFAULT_PRECISION, BenchRequest, bench_models, parse_levels
+from onnx_act.recipe.bounds import bounds_from
+from onnx_act.recipe.compare_models import validate_models
 from onnx_act.recipe.convert import convert_model
+from onnx_act.recipe.inner_values import with_inner_values
+from onnx_act.recipe.inputs import make_feed_request
 from onnx_act.recipe.inspect import inspect_model
 from onnx_act.recipe.request import ConversionRequest, require_providers
+from onnx_act.recipe.resolve import apply_recipe
+from onnx_act.recipe.swap_steps import SwapStep
 from onnx_act.recipe.tuning import TuneOptions
 from onnx_act.report.document import Report
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.swap_request import SwapRequest, make_swap, parse_swap
-from onnx_act.runtime.feeds import FeedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx_act.activations.activation import ParameterValue
     from onnx_act.graph.model import ModelSource
+    from onnx_act.runtime.feeds import FeedRequest
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: What to put in an activation's place: its name, `name:parameter=value`, or name and parameters.
 SwapTarget = Union[str, "tuple[str, Mapping[str, ParameterValue]]"]
 Shapes = Mapping[str, Sequence[int]]
+#: The ends of what an input is drawn from, by its name.
+InputRanges = Mapping[str, "tuple[float, float]"]
 #: How far to fold and fuse: "portable", "auto" (or True), "contrib", "none" (or False).
 FuseTarget = bool | str
 
@@ -60,30 +68,37 @@ def convert(
     *,
     swap: Mapping[str, SwapTarget] | Sequence[str] = (),
     where: str | None = None,
-    fuse: FuseTarget = False,
-    tune: bool = False,
-    budget: float = 60.0,
-    allow_contrib: bool = False,
-    allow_approximate: bool = False,
+    fuse: FuseTarget | None = None,
+    tune: bool | None = None,
+    budget: float | None = None,
+    allow_contrib: bool | None = None,
+    allow_approximate: bool | None = None,
     profile: PathLike | None = None,
     save_profile: PathLike | None = None,
-    undo: bool = False,
-    max_growth: float = 1.1,
+    undo: bool | None = None,
+    max_growth: float | None = None,
     opset: int | None = None,
     providers: Sequence[str] = (),
     data: PathLike | None = None,
     shapes: Shapes | None = None,
-    seed: int = 0,
-    threads: int = 0,
-    validate: bool = True,
-    bench: bool = True,
-    bench_seconds: float = 5.0,
+    input_ranges: InputRanges | None = None,
+    normalize: str | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    validate: bool | None = None,
+    bench: bool | None = None,
+    bench_seconds: float | None = None,
     dry_run: bool = False,
     force: bool = False,
-    strict_placement: bool = False,
-    timeout: float = 1800.0,
+    strict_placement: bool | None = None,
+    timeout: float | None = None,
+    bounds: Mapping[str, float] | None = None,
+    recipe: PathLike | None = None,
+    save_recipe: bool = False,
 ) -> Report:
     """Swap, fold, fuse, validate and measure one model; write it when the evidence holds.
+
+    What is None is as the recipe says, and without one as `onnx-act convert` does it.
 
     Args:
         model: a path, `onnx.ModelProto` or `onnx_ir.Model`; never changed.
@@ -107,8 +122,10 @@ def convert(
             copies together would grow the file by more than this factor.
         opset: the opset to raise the model to first.
         providers: what the result must run on, by short or full name; the CPU when empty.
-        data: real inputs (`.npz`, `.npy` or a folder), with labels where there are any.
+        data: real inputs (`.npz`, `.npy`, images or a folder), with labels where there are any.
         shapes: sizes of inputs whose dimensions are free.
+        input_ranges: what generated inputs are drawn from, by input name, both ends included.
+        normalize: what becomes of the pixels of images, as `--normalize` writes it.
         seed: seeds generated inputs.
         threads: threads within an operator, 0 for the runtime's default.
         validate: whether to run both models and judge.
@@ -119,41 +136,81 @@ def convert(
         strict_placement: a node that runs on another provider than the one that was named is a
             failure.
         timeout: how long one piece of evidence may take before it is given up, in seconds.
+        bounds: limits that must hold, by the names that `--bound` takes.
+        recipe: a recipe's file, or the name of one that comes with the program; what is given
+            here wins over what it says.
+        save_recipe: write `OUT.recipe.toml`, which repeats this run.
 
     Raises:
-        UsageError: a wrong name, value, selector or path; or no site that was asked for.
+        UsageError: a wrong name, value, selector, recipe or path; or no site that was asked for.
         ModelError: the model cannot be read.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    if where is not None and not swap:
+    if where is not None and not swap and recipe is None:
         raise UsageError("where selects what is swapped: it needs swap")
-    request = ConversionRequest(
-        swap=tuple(_swaps(swap)),
-        where=None if where is None else parse_selector(where),
-        fuse=_mode(fuse),
-        tune=TuneOptions(
+    selectors = () if where is None else (where,)
+    requests = tuple(_swaps(swap))
+    tuning = replace(
+        TuneOptions(),
+        **_stated(
             budget_s=budget,
             contrib=allow_contrib,
             approximate=allow_approximate,
             profile=None if profile is None else Path(profile),
             save_profile=None if save_profile is None else Path(save_profile),
-        )
-        if tune
-        else None,
-        undo=undo,
-        max_growth=max_growth,
-        opset=opset,
-        providers=require_providers(providers),
-        feeds=_feeds(data, shapes, seed),
-        threads=threads,
-        validate=validate,
-        bench=bench,
-        bench_seconds=bench_seconds,
-        dry_run=dry_run,
-        force=force,
-        strict_placement=strict_placement,
-        timeout_s=timeout,
+        ),
     )
+    request = replace(
+        ConversionRequest(),
+        **_stated(
+            swap=(SwapStep(requests, selectors),) if requests else None,
+            fuse=None if fuse is None else _mode(fuse),
+            tune=tuning if tune else None,
+            undo=undo,
+            max_growth=max_growth,
+            opset=opset,
+            providers=require_providers(providers),
+            feeds=_feeds(data, shapes, seed or 0, input_ranges, normalize),
+            threads=threads,
+            validate=validate,
+            bench=bench,
+            bench_seconds=bench_seconds,
+            dry_run=dry_run,
+            force=force,
+            strict_placement=strict_placement,
+            timeout_s=timeout,
+            bounds=None if bounds is None else bounds_from(bounds),
+            save_recipe=save_recipe,
+        ),
+    )
+    if recipe is not None:
+        given = _stated(
+            swap=swap or None,
+            fuse=fuse,
+            tune=tune,
+            budget=budget,
+            allow_contrib=allow_contrib,
+            allow_approximate=allow_approximate,
+            profile=profile,
+            save_profile=save_profile,
+            undo=undo,
+            max_growth=max_growth,
+            opset=opset,
+            provider=providers or None,
+            data=data,
+            shape=shapes or None,
+            input_range=input_ranges or None,
+            normalize=normalize,
+            seed=seed,
+            threads=threads,
+            validate=validate,
+            bench=bench,
+            time=bench_seconds,
+            strict_placement=strict_placement,
+            timeout=timeout,
+        )
+        source = os.fspath(recipe)
+        request = apply_recipe(source, request, given=given, where=selectors, tuning=tuning)
     entry = convert_model(model, None if out is None else Path(out), request)
     return Report("convert", (entry,))
 
@@ -217,15 +274,19 @@ def validate(
     providers: Sequence[str] = (),
     data: PathLike | None = None,
     shapes: Shapes | None = None,
+    input_ranges: InputRanges | None = None,
+    normalize: str | None = None,
     seed: int = 0,
     threads: int = 0,
     strict_placement: bool = False,
     timeout: float = 1800.0,
+    locate: bool = False,
 ) -> Report:
     """Whether two models compute the same on every provider; `exit_code` is 0 when they do.
 
     With `strict_placement` a node of the candidate that runs on another provider than the one that
-    was named is a failure. `timeout` is in seconds, for each piece of evidence.
+    was named is a failure. `timeout` is in seconds, for each piece of evidence. With `locate`
+    the report's model says in `locate` where two models part that are not equivalent.
 
     Raises:
         ModelError: a model cannot be read.
@@ -233,13 +294,25 @@ def validate(
         ProviderUnavailableError: a named provider cannot run here.
     """
     with _as_file(reference) as first, _as_file(candidate) as second:
+        wanted = require_providers(providers)
+        feeds = _feeds(data, shapes, seed, input_ranges, normalize)
         entry = validate_models(
             first,
             second,
-            providers=require_providers(providers),
-            feeds=_feeds(data, shapes, seed),
+            providers=wanted,
+            feeds=feeds,
             threads=threads,
             strict_placement=strict_placement,
+            timeout_s=timeout,
+        )
+        entry = with_inner_values(
+            entry,
+            first,
+            second,
+            locate=locate,
+            providers=wanted,
+            feeds=feeds,
+            threads=threads,
             timeout_s=timeout,
         )
     entry = replace(entry, path=_shown(candidate), against=_shown(reference))
@@ -254,24 +327,58 @@ def bench(
     providers: Sequence[str] = (),
     data: PathLike | None = None,
     shapes: Shapes | None = None,
+    input_ranges: InputRanges | None = None,
+    normalize: str | None = None,
     seed: int = 0,
-    threads: int = 0,
+    threads: int | Sequence[int] = 0,
+    levels: Sequence[str] = ("all",),
+    batch: int | Sequence[int] | None = None,
+    precision: float | None = DEFAULT_PRECISION,
+    per_op: bool = False,
 ) -> Report:
     """The latency of a model, or of two and their ratio with its 95 % interval.
 
+    Where several levels, numbers of threads or of rows are named, every combination is measured:
+    `latency` has an entry for each.
+
+    Args:
+        model: the first model; the original, where there is one.
+        other: another to compare it with.
+        seconds: how long measuring times may take, per provider, in all combinations together.
+        providers: where to run, by short or full name; the CPU when empty.
+        data: real inputs; the first batch of them is used.
+        shapes: sizes of inputs whose dimensions are free.
+        input_ranges: as of `convert`.
+        normalize: as of `convert`.
+        seed: seeds generated inputs and the order of runs.
+        threads: threads within an operator, one number or several; 0 for the runtime's default.
+        levels: optimisation levels of the runtime: "disable", "basic", "extended", "all".
+        batch: rows, one number or several; None for one row, or for those of the data.
+        precision: stop when the ratio (of one model, the time) is known to this part of it, to
+            either side; None takes all the time.
+        per_op: also tell where the time goes, by operator, from the runtime's profile.
+
     Raises:
+        UsageError: a number or level that makes no sense, or rows that a model does not take.
         ModelError: a model cannot be read.
         EvidenceError: a model cannot be run.
         ProviderUnavailableError: a named provider cannot run here.
     """
+    request = BenchRequest(
+        seconds=seconds,
+        precision=precision,
+        levels=parse_levels(levels),
+        threads=(threads,) if isinstance(threads, int) else tuple(threads),
+        batches=(batch,) if batch is None or isinstance(batch, int) else tuple(batch),
+        per_op=per_op,
+    )
     with _as_file(model) as first, nullcontext() if other is None else _as_file(other) as second:
         entry = bench_models(
             first,
             second,
             providers=require_providers(providers),
-            feeds=_feeds(data, shapes, seed),
-            seconds=seconds,
-            threads=threads,
+            feeds=_feeds(data, shapes, seed, input_ranges, normalize),
+            request=request,
         )
     entry = replace(entry, path=_shown(model), against=None if other is None else _shown(other))
     return Report("bench", (entry,))
@@ -288,15 +395,31 @@ def catalog(name: str | None = None) -> dict[str, Any]:
     return catalog_document(name)
 
 
+def _stated(**options: Any) -> dict[str, Any]:
+    """The options that say something."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _mode(fuse: bool | str) -> FuseMode:
     if isinstance(fuse, bool):
         return FuseMode.AUTO if fuse else FuseMode.NONE
     return FuseMode.parse(fuse, "fuse")
 
 
-def _feeds(data: PathLike | None, shapes: Shapes | None, seed: int) -> FeedRequest:
-    sizes = tuple((k, tuple(v)) for k, v in (shapes or {}).items())
-    return FeedRequest(seed=seed, shapes=sizes, data=None if data is None else Path(data))
+def _feeds(
+    data: PathLike | None,
+    shapes: Shapes | None,
+    seed: int,
+    ranges: InputRanges | None,
+    normalize: str | None,
+) -> FeedRequest:
+    return make_feed_request(
+        seed=seed,
+        data=None if data is None else Path(data),
+        shapes=tuple((k, tuple(v)) for k, v in (shapes or {}).items()),
+        ranges=tuple((k, (float(low), float(high))) for k, (low, high) in (ranges or {}).items()),
+        normalize=normalize,
+    )
 
 
 def _swaps(swap: Mapping[str, SwapTarget] | Sequence[str]) -> Iterator[SwapRequest]:

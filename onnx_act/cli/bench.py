@@ -10,15 +10,17 @@ import typer
 from onnx_act.cli.options import (
     DataOption,
     FormatOption,
+    InputRangeOption,
+    NormalizeOption,
     OutputFormat,
     ProviderOption,
     ReportOption,
     SeedOption,
     ShapeOption,
-    ThreadsOption,
-    parse_duration,
-    parse_shapes,
 )
+from onnx_act.recipe.option_values import parse_counts, parse_duration, parse_part, parse_shapes
+
+LEVEL_NAMES = ("disable", "basic", "extended", "all")
 
 
 def bench(
@@ -27,34 +29,83 @@ def bench(
         Path | None, typer.Argument(metavar="[OTHER]", help="Another, to compare it with.")
     ] = None,
     time: Annotated[
-        str, typer.Option("--time", metavar="TIME", help="How long to measure, per provider.")
+        str,
+        typer.Option(
+            "--time", metavar="TIME", help="How long to measure at most, per provider, in all."
+        ),
     ] = "10s",
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="PERCENT",
+            help="Stop when the ratio (of one model, its time) is known to this, to either side: "
+            "1%; 0 takes all the time.",
+        ),
+    ] = "0.5%",
+    levels: Annotated[
+        bool, typer.Option("--levels", help="At all four optimisation levels of the runtime.")
+    ] = False,
+    batch: Annotated[
+        str | None,
+        typer.Option("--batch", metavar="N[,N...]", help="Rows; every number that is named."),
+    ] = None,
+    per_op: Annotated[
+        bool,
+        typer.Option("--per-op", help="Also tell where the time goes, by operator."),
+    ] = False,
     provider: ProviderOption = None,
     data: DataOption = None,
     shape: ShapeOption = None,
+    input_range: InputRangeOption = None,
+    normalize: NormalizeOption = None,
     seed: SeedOption = 0,
-    threads: ThreadsOption = 0,
+    threads: Annotated[
+        str,
+        typer.Option(
+            "--threads",
+            metavar="N[,N...]",
+            help="Threads within an operator, every number that is named; 0: the default.",
+        ),
+    ] = "0",
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Measure latency in ONNX Runtime at its default optimisation, two models in turn."""
+    """Measure latency in ONNX Runtime, two models in turn.
+
+    At the runtime's default optimisation, unless --levels asks for all. Several levels, numbers of
+    threads or of rows make a table of every combination.
+    """
     from onnx_act.cli.present import invoked, present, progress
-    from onnx_act.recipe.compare_models import bench_models
+    from onnx_act.recipe.bench import BenchRequest, bench_models, parse_levels
+    from onnx_act.recipe.inputs import make_feed_request, parse_ranges
     from onnx_act.recipe.request import require_providers
     from onnx_act.report.document import Report
     from onnx_act.report.write import check_report_paths
-    from onnx_act.runtime.feeds import FeedRequest
 
     check_report_paths(report or [], [model, other, data])
+    request = BenchRequest(
+        seconds=parse_duration(time, "--time"),
+        precision=parse_part(precision, "--precision"),
+        levels=parse_levels(LEVEL_NAMES if levels else ("all",)),
+        threads=parse_counts(threads, "--threads", 0),
+        batches=(None,) if batch is None else parse_counts(batch, "--batch", 1),
+        per_op=per_op,
+    )
     providers = require_providers(provider or [])
     with progress() as tell:
         entry = bench_models(
             model,
             other,
             providers=providers,
-            feeds=FeedRequest(seed=seed, shapes=parse_shapes(shape), data=data),
-            seconds=parse_duration(time, "--time"),
-            threads=threads,
+            feeds=make_feed_request(
+                seed=seed,
+                data=data,
+                shapes=parse_shapes(shape),
+                ranges=parse_ranges(input_range),
+                normalize=normalize,
+            ),
+            request=request,
             progress=tell,
         )
     present(Report("bench", (entry,), invoked()), output, report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -174,68 +173,26 @@ TimeoutOption = Annotated[
         help="How long one piece of evidence may take before it is given up: 90s, 30m.",
     ),
 ]
-_SHAPE = re.compile(r"(?P<name>.+?):\[?(?P<dims>\d+(?:\s*[,x]\s*\d+)*)\]?")
-_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)?")
-_PART = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<percent>%)?")
-_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
-
-
-def parse_shapes(texts: list[str] | None) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """Shapes as `--shape` writes them: `x:1,3,224,224` or `x:[1,3,224,224]`.
-
-    Raises:
-        UsageError: one of them does not parse.
-    """
-    from onnx_act.errors import UsageError
-
-    found: list[tuple[str, tuple[int, ...]]] = []
-    for text in texts or []:
-        match = _SHAPE.fullmatch(text.strip())
-        if match is None:
-            raise UsageError(f"--shape takes NAME:1,3,224,224, not {text!r}")
-        dims = tuple(int(d) for d in re.split(r"[,x]", match.group("dims")))
-        found.append((match.group("name"), dims))
-    return tuple(found)
-
-
-def parse_duration(text: str, option: str) -> float:
-    """Seconds from `30s`, `5m`, `500ms` or a bare number.
-
-    Raises:
-        UsageError: it does not parse, or is nothing.
-    """
-    from onnx_act.errors import UsageError
-
-    match = _DURATION.fullmatch(text.strip())
-    if match is None or float(match.group("number")) == 0:
-        raise UsageError(f"{option} takes a time such as 30s or 5m, not {text!r}")
-    return float(match.group("number")) * _UNITS[match.group("unit")]
-
-
-def parse_counts(text: str, option: str, least: int) -> tuple[int, ...]:
-    """Whole numbers from `1,2,8`, each at least `least`.
-
-    Raises:
-        UsageError: it does not parse, or one of them is too small.
-    """
-    from onnx_act.errors import UsageError
-
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) >= least for part in parts):
-        raise UsageError(f"{option} takes numbers from {least} on, such as 1 or 1,2,8, not {text!r}")
-    return tuple(int(part) for part in parts)
-
-
-def parse_part(text: str, option: str) -> float | None:
-    """A part of one from `1%` or `0.01`; None from zero.
-
-    Raises:
-        UsageError: it does not parse, or is no less than all.
-    """
-    from onnx_act.errors import UsageError
-
-    match = _PART.fullmatch(text.strip())
-    part = 1.0 if match is None else float(match["number"]) * (0.01 if match["percent"] else 1.0)
-    if part >= 1.0:
-        raise UsageError(f"{option} takes a part below 100 %, such as 1% or 0.01, not {text!r}")
-    return part or None
+BoundOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bound",
+        metavar="NAME=LIMIT",
+        help="What must hold, or nothing is written: max_abs, min_sqnr_db, min_speedup, "
+        "min_accuracy, max_latency_p99_ms; repeatable.",
+    ),
+]
+RecipeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        metavar="FILE|NAME",
+        help="Do what a recipe says where options say nothing; onnx-act recipe list has names.",
+    ),
+]
+SaveRecipeOption = Annotated[
+    bool,
+    typer.Option(
+        "--save-recipe", help="Write OUT.recipe.toml beside the output, which repeats this run."
+    ),
+]

@@ -288,6 +288,22 @@ def weights_folder(model: OnnxModel) -> Path | None:
     return None
 
 
+def stored_bytes(path: Path, model: OnnxModel) -> int:
+    """The size of a model's file and of the files with its external weights, in bytes.
+
+    Args:
+        path: The model's file.
+        model: What was read from it.
+    """
+    weights = {
+        Path(value.const_value.path)
+        for scope in model.scopes()
+        for value in scope.graph.initializers.values()
+        if isinstance(value.const_value, ir.ExternalTensor)
+    }
+    return sum(file.stat().st_size for file in {path, *weights} if file.exists())
+
+
 def stage_temporarily(model: OnnxModel, folder: Path, name: str) -> StagedModel:
     """Stage a model that is only to be run: beside its external weights, to share them.
 

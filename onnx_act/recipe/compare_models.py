@@ -1,4 +1,4 @@
-"""Two models, or one, on the runtime: are they the same, and how fast are they."""
+"""Two models on the runtime: are they the same."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.equivalence import judge_equivalence
-from onnx_act.evidence.latency import measure_latency
 from onnx_act.graph.model import load_model
 from onnx_act.graph.statistics import coarsest_float, measure_depth
 from onnx_act.recipe.cuda import judge_production, judging_environment
 from onnx_act.recipe.fused_for import fused_for_others
+from onnx_act.recipe.inputs import suited_feeds
 from onnx_act.recipe.placement import find_placement
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.runtime.isolate import run_isolated
@@ -46,7 +46,11 @@ def validate_models(
     """
     progress("reading")
     model = load_model(reference)
-    notes = _notes({"the reference": model, "the candidate": load_model(candidate)}, providers)
+    notes = running_notes(
+        {"the reference": model, "the candidate": load_model(candidate)}, providers
+    )
+    feeds, fed = suited_feeds(feeds, model)
+    notes = (*notes, *fed)
     progress("judging equivalence")
     options: dict[str, Any] = {
         "providers": tuple(providers),
@@ -56,7 +60,7 @@ def validate_models(
         "coarsest_dtype": coarsest_float(model),
         "timeout_s": timeout_s,
     }
-    with _explained(notes):
+    with explained(notes):
         equivalence = run_isolated(
             judge_equivalence,
             reference,
@@ -87,49 +91,7 @@ def validate_models(
     )
 
 
-def bench_models(
-    model: Path,
-    other: Path | None,
-    *,
-    providers: Sequence[str],
-    feeds: FeedRequest,
-    seconds: float,
-    threads: int = 0,
-    progress: Callable[[str], None] = lambda _: None,
-) -> ModelEntry:
-    """Measure one model, or two in turn and their ratio, on every named provider.
-
-    Raises:
-        ModelError: a model cannot be read.
-        EvidenceError: a model cannot be run.
-    """
-    read = {str(path): load_model(path) for path in (model, other) if path is not None}
-    notes = _notes(read, providers)
-    measured = []
-    for provider in providers:
-        progress("measuring")
-        with _explained(notes):
-            measured.append(
-                run_isolated(
-                    measure_latency,
-                    model,
-                    other,
-                    provider=provider,
-                    seconds=seconds,
-                    threads=threads,
-                    request=feeds,
-                    timeout_s=10 * seconds + 600,
-                )
-            )
-    return ModelEntry(
-        path=str(model),
-        against=None if other is None else str(other),
-        latency=tuple(measured),
-        notes=notes,
-    )
-
-
-def _notes(models: Mapping[str, OnnxModel], providers: Sequence[str]) -> tuple[str, ...]:
+def running_notes(models: Mapping[str, OnnxModel], providers: Sequence[str]) -> tuple[str, ...]:
     """What stands against running the models, by what to call them, on the providers."""
     names = [short_name(p) for p in providers]
     found = (
@@ -140,7 +102,7 @@ def _notes(models: Mapping[str, OnnxModel], providers: Sequence[str]) -> tuple[s
 
 
 @contextmanager
-def _explained(notes: Sequence[str]) -> Iterator[None]:
+def explained(notes: Sequence[str]) -> Iterator[None]:
     """Have a failure say what the notes say: no report will."""
     try:
         yield

@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_act.report.latency_summary import (
+    latency_notes,
+    latency_tables,
+    operator_notes,
+    operator_tables,
+)
 from onnx_act.report.locate_summary import (
     COVERAGE_NAMES,
     coverage_lines,
@@ -21,13 +27,14 @@ from onnx_act.report.placement_summary import (
     production_rows,
 )
 from onnx_act.report.summary import (
+    BOUND_NAMES,
+    bound_rows,
     change_lines,
     check_rows,
     compare_kinds,
     drift_rows,
     equivalence_rows,
     headline,
-    latency_rows,
     left_lines,
     parameters_text,
     provider_reasons,
@@ -115,7 +122,9 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
         for line in coverage_lines(coverage):
             console.print(f"note: {escape(line)}")
     if data.get("latency"):
-        _latency(console, data["latency"])
+        _latency(console, data)
+    if "bounds" in data:
+        console.print(_table("bounds", BOUND_NAMES, bound_rows(data["bounds"])))
     if "size" in data:
         size = data["size"]
         console.print(
@@ -231,9 +240,9 @@ def _tuning(console: Console, tuning: dict[str, Any]) -> None:
         console.print(escape(line))
 
 
-def _latency(console: Console, latency: list[dict[str, Any]]) -> None:
-    names = ("on", "model", "median", "p90", "p99", "original / result")
-    console.print(_table("latency", names, latency_rows(latency)))
-    for measured in latency:
-        for warning in measured["warnings"]:
-            console.print(f"note: {escape(warning)}")
+def _latency(console: Console, data: dict[str, Any]) -> None:
+    latency, operators = data["latency"], data.get("operators", [])
+    for table in (*latency_tables(latency), *operator_tables(operators)):
+        console.print(_table(*table))
+    for note in (*operator_notes(operators), *latency_notes(latency)):
+        console.print(f"note: {escape(note)}")

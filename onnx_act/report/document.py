@@ -25,6 +25,17 @@ _PACKAGES: Final = (
     "numpy",
 )
 
+_LISTS: Final = (
+    "sites",
+    "changes",
+    "refusals",
+    "checks",
+    "latency",
+    "operators",
+    "placement",
+    "bounds",
+)
+
 
 class Plain(Protocol):
     """Anything that has a form as plain JSON data."""
@@ -105,7 +116,7 @@ class ModelEntry:
             "message": self.message,
             "notes": list(self.notes),
         }
-        for name in ("sites", "changes", "refusals", "checks", "latency", "placement", "bounds"):
+        for name in _LISTS:
             items = getattr(self, name)
             if items is not None:
                 entry[name] = [item.to_dict() for item in items]

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_act.report.latency_summary import (
+    latency_notes,
+    latency_tables,
+    operator_notes,
+    operator_tables,
+)
 from onnx_act.report.locate_summary import (
     COVERAGE_NAMES,
     coverage_lines,
@@ -18,12 +24,13 @@ from onnx_act.report.placement_summary import (
     production_rows,
 )
 from onnx_act.report.summary import (
+    BOUND_NAMES,
+    bound_rows,
     change_lines,
     check_rows,
     drift_rows,
     equivalence_rows,
     headline,
-    latency_rows,
     left_lines,
     provider_reasons,
     refusal_lines,
@@ -117,9 +124,21 @@ def _evidence(data: dict[str, Any]) -> list[str]:
         lines = coverage_lines(data["coverage"])
         parts.extend([*(f"- {_cell(line)}" for line in lines), ""] if lines else [])
     if data.get("latency"):
-        names = ("on", "model", "median", "p90", "p99", "original / result")
-        parts.extend(_section("Latency", names, latency_rows(data["latency"])))
+        parts.extend(_latency(data["latency"], data.get("operators", [])))
+    if "bounds" in data:
+        parts.extend(_section("Bounds", BOUND_NAMES, bound_rows(data["bounds"])))
     return parts
+
+
+def _latency(latency: list[dict[str, Any]], operators: list[dict[str, Any]]) -> list[str]:
+    tables = (*latency_tables(latency), *operator_tables(operators))
+    parts = [
+        line
+        for title, names, rows in tables
+        for line in _section(title[0].upper() + title[1:], names, rows)
+    ]
+    notes = (*operator_notes(operators), *latency_notes(latency))
+    return [*parts, *(f"- {_cell(note)}" for note in notes), *([""] if notes else [])]
 
 
 def _section(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

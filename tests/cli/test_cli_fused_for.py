@@ -10,7 +10,7 @@ from command_line import assert_wrong_use, run_here
 from tiny_files import conv_model, save
 
 from onnx_act.errors import EvidenceError
-from onnx_act.recipe import compare_models
+from onnx_act.recipe import bench, compare_models
 from onnx_act.runtime import target
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def test_a_failure_on_the_other_provider_says_so(
     def fail(*_: object, **__: object) -> NoReturn:
         raise EvidenceError("it does not run")
 
-    monkeypatch.setattr(compare_models, "run_isolated", fail)
+    for place in (bench, compare_models):
+        monkeypatch.setattr(place, "run_isolated", fail)
     models = [model, model] if command == "validate" else [model]
     ran = run_here(capsys, command, *models, "--provider", "cuda", *JSON)
     said = "the reference" if command == "validate" else "it"
