@@ -91,6 +91,8 @@ class _Aligner:
         self._taken: set[str] = set()
         self._makers = _makers(reference)
         self._their_makers = _makers(candidate)
+        self._users = _users(reference)
+        self._their_users = _users(candidate)
         self._order = [v for s in reference.steps for v in s.outputs if v]
 
     def run(self) -> Alignment:
@@ -184,7 +186,7 @@ class _Aligner:
 
     def _take_outputs(self, step: Step, other: Step) -> None:
         for own, theirs in zip(step.outputs, other.outputs, strict=False):
-            if own and theirs and own not in self._found:
+            if own and theirs and own not in self._found and self._fits(own, theirs):
                 self._take(own, theirs, Method.STRUCTURE)
 
     def _take(self, own: str, other: str, method: Method) -> None:
@@ -192,10 +194,15 @@ class _Aligner:
         self._taken.add(other)
 
     def _fits(self, own: str, other: str) -> bool:
-        """Whether nothing that is known of the two values' ranks speaks against it.
+        """Whether nothing speaks against it that the two are the same value.
 
-        Sizes are not asked: a value of another size under the same name is a finding.
+        They are not where other constants make them and other operators use them: where
+        BatchNormalization is folded into a convolution, the convolution's result may be the
+        normalised value. Of shapes only ranks are asked: another size is a finding.
         """
+        ours, made = self._makers[own], self._their_makers[other]
+        if ours.constants != made.constants and self._users[own] != self._their_users[other]:
+            return False
         shape = self._reference.types[own][1]
         theirs = self._candidate.types[other][1]
         return shape is None or theirs is None or len(shape) == len(theirs)
@@ -203,6 +210,16 @@ class _Aligner:
 
 def _makers(model: Outline) -> dict[str, Step]:
     return {name: step for step in model.steps for name in step.outputs if name}
+
+
+def _users(model: Outline) -> dict[str, Counter[str]]:
+    """The operators that use each value, counted."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for step in model.steps:
+        for name in step.inputs:
+            if name:
+                found[name][step.op_type] += 1
+    return found
 
 
 def _operation(step: Step, operands: Sequence[str]) -> tuple[object, ...]:

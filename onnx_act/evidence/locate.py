@@ -7,7 +7,7 @@ the reference with its inputs moved by a rounding error and from the reference o
 
 A value that differs need not be the fault: where one model scales what the next operator scales
 back, values differ and come together again. So what counts is a value from which values that
-differ lead all the way to an output; only where there is none, the first that differs.
+differ lead all the way to an output.
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ if TYPE_CHECKING:
 #: How long looking may take, in seconds; what was not looked at by then is counted.
 BUDGET_S: Final = 300.0
 _MOST_NODES: Final = 12
+_NOTHING: Final = (
+    "nothing parts: without optimisation all values that the two models have in common agree"
+)
+_TOGETHER_AGAIN: Final = (
+    "nothing parts: without optimisation the outputs of the two models agree; the {} values inside "
+    "that differ come together again"
+)
 _MOST_OTHERS: Final = 8
 
 
@@ -143,12 +150,11 @@ class _Finding:
         above = self.before.nearest(self.compared)
         parting = [v for v in order if self.compared[v].severity > 1.0]
         live = self._live(order, above, set(parting))
-        first = next(iter(live), None) or next(iter(parting), None)
+        first = next(iter(live), None)
         methods = [self._pairs[v].method for v in order]
         found = Location(
             parts=first is not None,
-            message="nothing parts: without optimisation all values that the two models have in "
-            "common agree",
+            message=_NOTHING if not parting else _TOGETHER_AGAIN.format(len(parting)),
             compared=len(order),
             differing=len(parting),
             by_name=methods.count(Method.NAME),
@@ -167,22 +173,14 @@ class _Finding:
         self, found: Location, first: str, live: Sequence[str], above: dict[str, tuple[str, ...]]
     ) -> Location:
         parting = self._parting(first, above)
-        notes = list(found.notes)
-        if not live:
-            notes.append(
-                "the outputs of the two models agree without optimisation: what parts comes "
-                "together again"
-            )
         known = set(live)
         others = [v for v in live if v != first and not _ancestors(v, above) & known]
         return replace(
             found,
             message=_sentence(parting),
             first=parting,
-            reaches_output=bool(live),
             differs_since=self._differs_since(first, above),
             others=tuple(others[:_MOST_OTHERS]),
-            notes=tuple(notes),
         )
 
     def _live(

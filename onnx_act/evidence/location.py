@@ -95,7 +95,6 @@ class Location:
         parts: whether a value was found at which they do.
         message: one sentence on the finding, or on why there is none.
         first: the value.
-        reaches_output: whether the difference was followed from there to an output.
         differs_since: a value before `first` at which the models give other numbers for the first
             time, within what rounding explains; "" where `first` is that value.
         others: further values that part with no parting value before them.
@@ -113,7 +112,6 @@ class Location:
     parts: bool
     message: str
     first: PartingValue | None = None
-    reaches_output: bool = False
     differs_since: str = ""
     others: tuple[str, ...] = ()
     compared: int = 0
