@@ -58,10 +58,9 @@ def measure(
     target.unlink(missing_ok=True)
     try:
         told = tuned(source, target, budget)
-        groups = told.pop("groups")
-        results["tune"] = told
-        results["tune"] |= judged(source, target, seconds)
-        results["spellings"] = spellings(source, groups)
+        results["tune"] = told | judged(source, target, seconds)
+        results["spellings"] = spellings(source, results["tune"])
+        del results["tune"]["groups"]
     except Exception as error:  # noqa: BLE001 - whatever it is, the table goes on
         results["tune"] = {"failed": failure(error)}
     there = peer_versions()

@@ -24,7 +24,7 @@ from onnx_act.tuning.exactness import Exactness
 from onnx_act.tuning.grouping import group_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 #: Who the result of tuning stands beside; names of `fuse_peers`.
 OTHERS: Final = ("ONNX Runtime offline", "onnxsim", "onnxslim")
@@ -117,26 +117,31 @@ def on_openvino(python: Path, source: Path, folder: Path, seconds: float) -> dic
     return {**found, "equivalent": True, "ratio": ratio}
 
 
-def spellings(source: Path, groups: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def spellings(source: Path, told: Mapping[str, Any]) -> list[dict[str, Any]]:
     """How activations are written before and after, and how exact that is; alike ones together.
+
+    What was chosen and then not kept, because the whole result was not shown to be faster, is
+    unchanged.
 
     The error of what was there is that of the activation's operator, or of its formula where it
     has none: the one that tuning compares with.
     """
     standard = _standard_p99(source)
-    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
-    for group in groups:
-        key = (group["activation"].partition("(")[0], group["before"], group["after"])
-        chosen = [c for c in group["candidates"] if c["key"] == group["chosen"]]
+    rows: dict[tuple[str, str, str | None], dict[str, Any]] = {}
+    for group in told["groups"]:
+        is_changed = told["is_kept"] and group["chosen"] is not None
+        after = group["after"] if is_changed else None
+        key = (group["activation"].partition("(")[0], group["before"], after)
+        chosen = [c for c in group["candidates"] if is_changed and c["key"] == group["chosen"]]
         row = rows.setdefault(
             key,
             {
                 "activation": key[0],
                 "before": key[1],
-                "after": key[2] if group["chosen"] is not None else None,
+                "after": after,
                 "sites": 0,
                 "share": 0.0,
-                "reason": group["reason"],
+                "reason": group["reason"] if told["is_kept"] else told["reason"],
                 "p99_before": standard.get(group["sites"][0]),
                 "p99_after": _p99(chosen[0]["accuracy"]) if chosen else None,
             },

@@ -101,6 +101,41 @@ def test_a_network_is_tuned_and_measured(
         assert 0.0 < ratio["low"] <= ratio["median"] <= ratio["high"]
 
 
+def test_what_was_chosen_and_not_kept_is_unchanged(
+    script: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    source = tmp_path / "net.onnx"
+    script("tune_models")._STACKS["Mish"].write(source, small=True)
+    group = {
+        "activation": "mish",
+        "before": "Mish",
+        "sites": ["v1"],
+        "share": 0.5,
+        "reason": "the fastest",
+    }
+    accuracy = {"p99_ulp": 1.5}
+    groups = [
+        {
+            **group,
+            "after": "f(x)",
+            "chosen": "f",
+            "candidates": [{"key": "f", "accuracy": accuracy}],
+        },
+        {**group, "after": "Mish", "chosen": None, "candidates": []},
+    ]
+    spellings = script("tune_columns").spellings
+
+    def told(reason: str, *, is_kept: bool) -> list[tuple[object, ...]]:
+        rows = spellings(source, {"is_kept": is_kept, "reason": reason, "groups": groups})
+        return [(r["after"], r["sites"], r["p99_after"], r["reason"]) for r in rows]
+
+    assert told("", is_kept=True) == [
+        ("f(x)", 1, 1.5, "the fastest"),
+        (None, 1, None, "the fastest"),
+    ]
+    assert told("it was slower", is_kept=False) == [(None, 2, None, "it was slower")]
+
+
 def test_the_page(
     tune: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
