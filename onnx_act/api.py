@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Union
 
 from onnx_act.errors import UsageError
+from onnx_act.evidence.overrides import tolerances_from_mappings
 from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.graph.store import stage_model
@@ -21,6 +22,7 @@ from onnx_act.recipe.convert import convert_model
 from onnx_act.recipe.inner_values import with_inner_values
 from onnx_act.recipe.inputs import make_feed_request
 from onnx_act.recipe.inspect import inspect_model
+from onnx_act.recipe.rejudged import rejudge_metrics
 from onnx_act.recipe.request import ConversionRequest, require_providers
 from onnx_act.recipe.resolve import apply_recipe
 from onnx_act.recipe.swap_steps import SwapStep
@@ -281,8 +283,15 @@ def validate(
     strict_placement: bool = False,
     timeout: float = 1800.0,
     locate: bool = False,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+    save_metrics: PathLike | None = None,
 ) -> Report:
     """Whether two models compute the same on every provider; `exit_code` is 0 when they do.
+
+    `atol` and `rtol` stand in the place of the derived tolerance, for every output of floats or
+    for those that are named; of the two, one that is left out is 0. `save_metrics` is a file for
+    `rejudge`.
 
     With `strict_placement` a node of the candidate that runs on another provider than the one that
     was named is a failure. `timeout` is in seconds, for each piece of evidence. With `locate`
@@ -304,6 +313,8 @@ def validate(
             threads=threads,
             strict_placement=strict_placement,
             timeout_s=timeout,
+            tolerances=tolerances_from_mappings(atol, rtol),
+            save_to=None if save_metrics is None else Path(save_metrics),
         )
         entry = with_inner_values(
             entry,
@@ -316,6 +327,23 @@ def validate(
             timeout_s=timeout,
         )
     entry = replace(entry, path=_shown(candidate), against=_shown(reference))
+    return Report("validate", (entry,))
+
+
+def rejudge(
+    metrics: PathLike,
+    *,
+    atol: float | Mapping[str, float] | None = None,
+    rtol: float | Mapping[str, float] | None = None,
+) -> Report:
+    """What `validate` would have said with other tolerances, from its `save_metrics` file.
+
+    Nothing is run. Outputs that neither `atol` nor `rtol` speaks of keep their verdict.
+
+    Raises:
+        UsageError: the file holds no metrics, or a name is of no output in it.
+    """
+    entry = rejudge_metrics(Path(metrics), tolerances_from_mappings(atol, rtol))
     return Report("validate", (entry,))
 
 

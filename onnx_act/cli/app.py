@@ -17,6 +17,7 @@ from onnx_act.cli.doctor import doctor
 from onnx_act.cli.fusing_command import FusingCommand
 from onnx_act.cli.inspect import inspect
 from onnx_act.cli.present import invoke
+from onnx_act.cli.recipe import recipe
 from onnx_act.cli.steps import fuse, swap, tune
 from onnx_act.cli.validate import validate
 from onnx_act.errors import OnnxActError
@@ -45,6 +46,12 @@ for _command, _summary in (
     # Without it the list of commands shows the first words of each docstring, cut off.
     _class = FusingCommand if _command in {convert, fuse} else None
     app.command(short_help=_summary, cls=_class)(_command)
+app.add_typer(
+    recipe,
+    name="recipe",
+    short_help="Recipes for convert: those that are there, and checking one's own",
+    help="Recipes say what one conversion does: onnx-act convert MODEL -o OUT --recipe FILE|NAME.",
+)
 _INTERRUPTED = 130
 _BUG = 70
 # Newer typer carries its own click; this is the root of its usage errors in either case.

@@ -6,15 +6,16 @@ import gc
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onnx_act.cli.options import OutputFormat, parse_duration, parse_shapes
 from onnx_act.cli.present import invoked, present, progress
 from onnx_act.errors import EvidenceError, ModelError, UsageError
+from onnx_act.recipe.option_values import parse_duration, parse_shapes
 from onnx_act.rewrite.fuse_mode import FuseMode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from onnx_act.cli.options import OutputFormat
     from onnx_act.errors import OnnxActError
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.report.document import ModelEntry
@@ -51,6 +52,11 @@ class Asked:
     force: bool = False
     strict_placement: bool = False
     timeout: str = "30m"
+    bound: Sequence[str] | None = None
+    recipe: str | None = None
+    save_recipe: bool = False
+    #: The options that were typed, as fields of a recipe: they win over what it says.
+    given: frozenset[str] = frozenset()
 
 
 def run_conversion(
@@ -122,29 +128,30 @@ def make_request(asked: Asked) -> ConversionRequest:
         UsageError: an option does not parse, or names what nobody knows.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    from onnx_act.graph.selectors import parse_selector
+    from onnx_act.recipe.bounds import parse_bounds
     from onnx_act.recipe.inputs import make_feed_request, parse_ranges
     from onnx_act.recipe.request import ConversionRequest, require_providers
+    from onnx_act.recipe.swap_steps import SwapStep
     from onnx_act.recipe.tuning import TuneOptions
     from onnx_act.rewrite.swap_request import parse_swap
 
     _check_tuning(asked)
-    selectors = [parse_selector(w) for w in asked.where or ()]
-    if selectors and not asked.swap:
+    where = tuple(asked.where or ())
+    requests = tuple(parse_swap(s) for s in asked.swap or ())
+    swap = SwapStep(requests, where)  # a selector that does not parse is said before it is useless
+    if where and not requests and asked.recipe is None:
         raise UsageError("--where selects what is swapped: it needs --swap")
-    return ConversionRequest(
-        swap=tuple(parse_swap(s) for s in asked.swap or ()),
-        where=(lambda site: all(s(site) for s in selectors)) if selectors else None,
+    tuning = TuneOptions(
+        budget_s=parse_duration(asked.budget, "--budget"),
+        contrib=asked.contrib,
+        approximate=asked.approximate,
+        profile=asked.profile,
+        save_profile=asked.save_profile,
+    )
+    request = ConversionRequest(
+        swap=(swap,) if requests else (),
         fuse=asked.fuse,
-        tune=TuneOptions(
-            budget_s=parse_duration(asked.budget, "--budget"),
-            contrib=asked.contrib,
-            approximate=asked.approximate,
-            profile=asked.profile,
-            save_profile=asked.save_profile,
-        )
-        if asked.tune
-        else None,
+        tune=tuning if asked.tune else None,
         undo=asked.undo,
         max_growth=asked.max_growth,
         opset=asked.opset,
@@ -164,7 +171,14 @@ def make_request(asked: Asked) -> ConversionRequest:
         force=asked.force,
         strict_placement=asked.strict_placement,
         timeout_s=parse_duration(asked.timeout, "--timeout"),
+        bounds=parse_bounds(asked.bound or ()),
+        save_recipe=asked.save_recipe,
     )
+    if asked.recipe is None:
+        return request
+    from onnx_act.recipe.resolve import apply_recipe
+
+    return apply_recipe(asked.recipe, request, given=asked.given, where=where, tuning=tuning)
 
 
 def _check_tuning(asked: Asked) -> None:
@@ -173,7 +187,7 @@ def _check_tuning(asked: Asked) -> None:
     Raises:
         UsageError: it is not.
     """
-    if asked.tune:
+    if asked.tune or asked.recipe is not None:
         return
     given = {
         "--budget": asked.budget != Asked.__dataclass_fields__["budget"].default,

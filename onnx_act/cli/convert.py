@@ -9,6 +9,7 @@ import typer
 
 from onnx_act.cli.options import (
     ApproximateOption,
+    BoundOption,
     BudgetOption,
     ContribOption,
     DataOption,
@@ -23,8 +24,10 @@ from onnx_act.cli.options import (
     OutputFormat,
     ProfileOption,
     ProviderOption,
+    RecipeOption,
     ReportOption,
     SaveProfileOption,
+    SaveRecipeOption,
     SeedOption,
     ShapeOption,
     StrictPlacementOption,
@@ -37,6 +40,7 @@ from onnx_act.cli.options import (
 
 
 def convert(
+    context: typer.Context,
     models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files.")],
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
@@ -45,12 +49,18 @@ def convert(
         Path | None,
         typer.Option("--out-dir", metavar="DIR", help="A folder for the results of several."),
     ] = None,
+    recipe: RecipeOption = None,
+    save_recipe: SaveRecipeOption = False,
     swap: SwapOption = None,
     where: WhereOption = None,
     fuse: FuseOption = None,
     max_growth: GrowthOption = 1.1,
+    undo: Annotated[
+        bool,
+        typer.Option("--undo/--no-undo", help="Take fused contrib operators apart, and no more."),
+    ] = False,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Look for faster ways to write what is left.")
+        bool, typer.Option("--tune/--no-tune", help="Look for faster ways to write what is left.")
     ] = False,
     budget: BudgetOption = "60s",
     allow_contrib: ContribOption = False,
@@ -74,6 +84,7 @@ def convert(
     ] = "5s",
     strict_placement: StrictPlacementOption = False,
     timeout: TimeoutOption = "30m",
+    bound: BoundOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     report: ReportOption = None,
@@ -89,6 +100,7 @@ def convert(
         where=where,
         fuse=FuseMode.NONE if fuse is None else FuseMode.parse(fuse, "--fuse"),
         max_growth=max_growth,
+        undo=undo,
         tune=tune,
         budget=budget,
         contrib=allow_contrib,
@@ -110,5 +122,16 @@ def convert(
         timeout=timeout,
         dry_run=dry_run,
         force=force,
+        bound=bound,
+        recipe=recipe,
+        save_recipe=save_recipe,
+        given=_typed(context),
     )
     run_conversion(asked, models, output_path, out_dir, report, output)
+
+
+def _typed(context: typer.Context) -> frozenset[str]:
+    """The names of the parameters that stood on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    # Newer typer carries its own click: the enumeration is known by its names alone.
+    return frozenset(n for n, s in sources.items() if s is not None and s.name == "COMMANDLINE")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from onnx_act.errors import NoSiteMatchedError, UsageError
-from onnx_act.graph.describe import describe_activation
+from onnx_act.errors import UsageError
 from onnx_act.graph.finding import find_sites
 from onnx_act.graph.garbage import collection_paused
 from onnx_act.graph.model import OnnxModel, load_model
@@ -26,19 +24,22 @@ from onnx_act.graph.store import (
 )
 from onnx_act.recipe.evidence import Evidence, gather_evidence
 from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoing
+from onnx_act.recipe.inner_values import with_coverage_of_sites
+from onnx_act.recipe.inputs import suited_feeds
 from onnx_act.recipe.reference import RaisedModel, stage_raised
+from onnx_act.recipe.saving import check_recipe_path, save_recipe
+from onnx_act.recipe.swap_steps import check_covered, run_swaps
 from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.recipe.tuning import run_tuning
 from onnx_act.report.document import ModelEntry, Outcome
 from onnx_act.rewrite.engine import Plan, run_rules
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.rules import fusing_rules
-from onnx_act.rewrite.swap_activation import SwapActivation, operators_within
 from onnx_act.rewrite.undo_fusion import UndoFusion
 from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
 
     from onnx_act.graph.model import ModelSource
     from onnx_act.graph.sites import Site
@@ -75,6 +76,7 @@ class _Work:
         started: when the conversion began, by the performance counter.
         tuning: what tuning found, when that was asked for.
         notes: what a reader should know of the original.
+        speedups: what measuring of fusions gave.
     """
 
     model: OnnxModel
@@ -87,6 +89,7 @@ class _Work:
     raised: RaisedModel | None = None
     tuning: TuningOutcome | None = None
     notes: tuple[str, ...] = ()
+    speedups: Mapping[str, float] = field(default_factory=dict)
 
 
 def convert_model(
@@ -119,10 +122,16 @@ def convert_model(
         if target is not None and path.exists():
             # A model that is not there is what loading it will say.
             check_target(path, target)
+        if target is not None and request.save_recipe:
+            check_recipe_path(target, path, request)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
         given = source if path.parent == folder else path
         work = _start(given, folder, request, stack, started)
+        swaps = [swap for step in request.swap for swap in step.requests]
+        feeds, fed = suited_feeds(request.feeds, work.model, work.before, swaps)
+        request = replace(request, feeds=feeds)
+        work.notes += fed
         progress("planning")
         _rewrite(work, folder, request, stack, progress)
         entry = _entry(str(path) if isinstance(source, str | os.PathLike) else _NAMELESS, work)
@@ -162,7 +171,7 @@ def _start(
         model = raise_opset(model, request.opset)
     is_raised = model.content.opset_imports.get("", 0) != before
     sites = find_sites(model, routine=True)
-    _check_covered(request, sites)
+    check_covered(request.swap, sites)
     shown = tuple(_Record(s.to_dict()) for s in sites if not s.routine)
     names = [short_name(p) for p in request.providers]
     notes = () if request.undo else fused_for_others(model, names)
@@ -174,34 +183,6 @@ def _start(
     return work
 
 
-def _check_covered(request: ConversionRequest, sites: Sequence[Site]) -> None:
-    """Each swap must be about something that is there.
-
-    Raises:
-        NoSiteMatchedError: one of them is not; the message lists what is.
-    """
-    for swap in request.swap:
-        covered = [s for s in sites if swap.covers(s)]
-        if covered and request.where is not None:
-            selected = [s for s in covered if request.where(s)]
-            if not selected:
-                raise NoSiteMatchedError(
-                    f"--where selects none of the {len(covered)} {swap.source.name} sites; "
-                    f"see onnx-act inspect --sites"
-                )
-        if not covered:
-            counts: dict[str, int] = {}
-            for site in sites:
-                if site.routine:
-                    continue
-                name = describe_activation(site.activation, site.parameters)
-                counts[name] = counts.get(name, 0) + 1
-            there = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no activation at all"
-            within = Counter(s.name for s in sites if swap.source in operators_within(s))
-            parts = "".join(f"; {n} are part of {name}" for name, n in within.items())
-            raise NoSiteMatchedError(f"no {swap.source.name} in the model; it has {there}{parts}")
-
-
 def _rewrite(
     work: _Work,
     folder: Path,
@@ -209,10 +190,11 @@ def _rewrite(
     stack: ExitStack,
     progress: Callable[[str], None],
 ) -> None:
-    targets = ProviderTargets(request.providers, request.feeds, request.threads or 1)
+    targets = ProviderTargets(
+        request.providers, request.feeds, request.threads or 1, known=request.speedups
+    )
     if request.swap:
-        swap = SwapActivation(request.swap, request.where)
-        work.plan += run_rules([swap], work.model, targets, work.before)
+        work.plan += run_swaps(request.swap, work.model, targets, work.before)
     if request.undo:
         work.plan += run_rules([UndoFusion()], work.model, targets, work.before)
         note_undoing(work.model)
@@ -228,6 +210,7 @@ def _rewrite(
         fused = run_rules(rules, work.model, targets, None if swapped else work.before)
         note_fusion(work.model, fused, [short_name(p) for p in request.providers])
         work.plan += fused
+    work.speedups = targets.found
     if request.tune is not None:
         spent = time.perf_counter() - work.started
         work.tuning, tuned = run_tuning(work.model, targets, request, request.tune, spent, progress)
@@ -247,7 +230,7 @@ def _entry(path: str, work: _Work) -> ModelEntry:
 
 def _nothing_done(entry: ModelEntry, request: ConversionRequest) -> ModelEntry:
     """What it means that no rule changed anything."""
-    if request.swap:
+    if any(not step.optional for step in request.swap):
         return replace(
             entry,
             outcome=Outcome.REFUSED,
@@ -261,6 +244,8 @@ def _nothing_done(entry: ModelEntry, request: ConversionRequest) -> ModelEntry:
         asked = "nothing was shown to be faster"
     elif request.fuse is not FuseMode.NONE:
         asked = "there was nothing to fold or fuse"
+    elif request.swap:
+        asked = "there was nothing to swap"
     return replace(entry, notes=(*entry.notes, f"{asked}: the output is the same graph"))
 
 
@@ -311,12 +296,24 @@ def _judge_and_write(
         )
     if evidence.problem:
         entry = replace(entry, exit_code=evidence.exit_code, message=evidence.problem)
+    entry = with_coverage_of_sites(
+        entry,
+        path,
+        providers=request.providers,
+        feeds=request.feeds,
+        threads=request.threads,
+        timeout_s=request.timeout_s,
+        progress=progress,
+    )
     if target is None:
         return entry
     beside = staged.commit()
     if beside is not None:
         kept = f"{beside} is there already with other weights and was kept; delete it if unused"
         entry = replace(entry, notes=(*entry.notes, kept))
+    if request.save_recipe:
+        saved = save_recipe(target, path, request, work.tuning, work.speedups)
+        entry = replace(entry, notes=(*entry.notes, f"{saved} repeats this run"))
     return replace(entry, output=str(target))
 
 
@@ -343,4 +340,5 @@ def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:
         notes=(*entry.notes, *evidence.notes),
         placement=evidence.placement,
         production=evidence.production,
+        bounds=evidence.bounds,
     )

@@ -17,6 +17,7 @@ from onnx_act.evidence.site_reference import (
     check_activations,
 )
 from onnx_act.graph.statistics import coarsest_float, measure_depth
+from onnx_act.recipe.bounds import judge_bounds
 from onnx_act.recipe.cuda import judge_production, judging_environment
 from onnx_act.recipe.placement import find_placement
 from onnx_act.runtime.isolate import run_isolated
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from onnx_act.evidence.placement import Placement
     from onnx_act.evidence.verdict import Equivalence
     from onnx_act.graph.model import OnnxModel
+    from onnx_act.recipe.bounds import BoundVerdict
     from onnx_act.recipe.reference import RaisedModel
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.rewrite.engine import Plan
@@ -55,6 +57,7 @@ class Evidence:
         exit_code: for that problem.
         placement: where the nodes of the original and of the result run.
         production: as `equivalence`, on CUDA with TF32, which that is without.
+        bounds: whether each bound holds, None where none was asked for.
     """
 
     checks: tuple[ActivationCheck, ...] | None = None
@@ -66,6 +69,7 @@ class Evidence:
     exit_code: int = 0
     placement: tuple[Placement, ...] | None = None
     production: Equivalence | None = None
+    bounds: tuple[BoundVerdict, ...] | None = None
 
     def fail(self, problem: str, exit_code: int = EvidenceError.exit_code) -> None:
         """Note a reason against the result; the first one counts."""
@@ -104,7 +108,21 @@ def gather_evidence(
         _place(evidence, original, candidate, request, progress)
     if request.bench and not evidence.problem:
         _measure(evidence, original, candidate, request, progress)
+    if request.bounds.given():
+        _judge_bounds(evidence, request)
     return evidence
+
+
+def _judge_bounds(evidence: Evidence, request: ConversionRequest) -> None:
+    evidence.bounds = judge_bounds(
+        request.bounds,
+        equivalence=evidence.equivalence,
+        drift=evidence.drift,
+        latency=evidence.latency,
+    )
+    failed = [verdict.message for verdict in evidence.bounds if not verdict.held]
+    if failed:
+        evidence.fail("; ".join(failed))
 
 
 def _validate(
@@ -161,7 +179,7 @@ def _validate(
         evidence.notes.extend(notes)
         if reference == candidate:
             evidence.notes.append(_WITH_ITSELF)
-        if swapped:
+        if swapped or request.bounds.min_accuracy is not None:
             progress("measuring drift")
             evidence.drift = run_isolated(
                 measure_drift,

@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import UsageError
+from onnx_act.recipe.bounds import Bounds
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.runtime.feeds import FeedRequest
 from onnx_act.runtime.target import require_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
-    from onnx_act.graph.selectors import Selector
+    from onnx_act.recipe.swap_steps import SwapStep
     from onnx_act.recipe.tuning import TuneOptions
-    from onnx_act.rewrite.swap_request import SwapRequest
 
 _CPU: Final = ("CPUExecutionProvider",)
 
@@ -25,8 +26,7 @@ class ConversionRequest:
     """One conversion.
 
     Attributes:
-        swap: what to exchange, in order; the first that covers a site is taken.
-        where: which sites may be swapped; None for all on feature paths.
+        swap: what to exchange, and where; the first that covers a site is taken.
         fuse: how far to fold and fuse.
         tune: how to look for faster ways to write what is left, None not to.
         undo: whether to take fused operators apart, and do nothing else.
@@ -42,13 +42,16 @@ class ConversionRequest:
         force: whether to write even when the evidence does not hold.
         timeout_s: how long one piece of evidence may take before it is given up.
         strict_placement: whether a node that runs elsewhere than asked fails the conversion.
+        bounds: what the evidence must keep.
+        recipe: the file that some of this came from; None where there is none.
+        save_recipe: whether to write, beside the output, a recipe that repeats the run.
+        speedups: what measuring of fusions gave before, by a digest of what was measured.
 
     Raises:
         UsageError: its fields do not go together.
     """
 
-    swap: tuple[SwapRequest, ...] = ()
-    where: Selector | None = None
+    swap: tuple[SwapStep, ...] = ()
     fuse: FuseMode = FuseMode.NONE
     tune: TuneOptions | None = None
     undo: bool = False
@@ -64,6 +67,10 @@ class ConversionRequest:
     force: bool = False
     timeout_s: float = 1800.0
     strict_placement: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
+    recipe: Path | None = None
+    save_recipe: bool = False
+    speedups: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.undo and (self.swap or self.fuse is not FuseMode.NONE or self.tune is not None):

@@ -23,6 +23,8 @@ from onnx_act.runtime.session import CPU, OptimizationLevel
 from onnx_act.runtime.target import short_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onnx_act.graph.model import OnnxModel
 
 _LEVEL = OptimizationLevel.ALL.value
@@ -46,11 +48,15 @@ class ProviderTargets:
         feeds: what whole models are run on.
         threads: threads within an operator when two models are measured: one unless it is said,
             since the threads of two sessions stand in each other's way.
+        known: speedups that a recipe remembers, which are not measured again.
+        found: the speedups that were asked for, for a recipe to remember.
     """
 
     providers: tuple[str, ...]
     feeds: FeedRequest = field(default_factory=FeedRequest)
     threads: int = 1
+    known: Mapping[str, float] = field(default_factory=dict)
+    found: dict[str, float] = field(default_factory=dict, init=False, compare=False)
     _traces: _Traces = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def reason_against(self, model: bytes, *, may_crash: bool = False) -> str | None:
@@ -82,8 +88,20 @@ class ProviderTargets:
                 paths = [_staged(m, stack) for m in (old, new)]
             except (OnnxActError, OSError):
                 return 0.0
-            ratios = (self._speedup(paths, provider) for provider in self.providers)
+            ratios = (self._remembered_speedup(paths, provider) for provider in self.providers)
             return min(ratios, default=0.0)
+
+    def _remembered_speedup(self, paths: list[Path], provider: str) -> float:
+        """The speedup that a recipe remembers, or else the measured one."""
+        digest = hashlib.sha256(provider.encode())
+        for path in paths:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        key = digest.hexdigest()
+        ratio = self.known.get(key)
+        if ratio is None:
+            ratio = self._speedup(paths, provider)
+        self.found[key] = ratio
+        return ratio
 
     def _speedup(self, paths: list[Path], provider: str) -> float:
         settings = (_LEVEL, f"{self.threads} threads", repr(self.feeds))

@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_act.report.equivalence_summary import (
+    DIFFERENCE_NAMES,
+    DIFFERENCE_TITLE,
+    SOURCE_NAMES,
+    SOURCE_TITLE,
+    difference_rows,
+    source_rows,
+)
 from onnx_act.report.latency_summary import (
     latency_notes,
     latency_tables,
@@ -105,6 +113,8 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
         _checks(console, data["checks"])
     if "equivalence" in data:
         _equivalence(console, data["equivalence"], placed="placement" in data)
+        if command == "validate":
+            _apart(console, data["equivalence"])
     if "production" in data:
         apart = production_rows(data["production"])[:_MOST_OUTPUTS]
         console.print(_table(PRODUCTION_TITLE, PRODUCTION_NAMES, apart))
@@ -220,6 +230,15 @@ def _equivalence(console: Console, equivalence: dict[str, Any], *, placed: bool)
             console.print(
                 f"note: {len(elsewhere)} nodes run elsewhere than asked ({', '.join(kinds)})"
             )
+
+
+def _apart(console: Console, equivalence: dict[str, Any]) -> None:
+    rows = difference_rows(equivalence)
+    if rows:
+        console.print(_table(DIFFERENCE_TITLE, DIFFERENCE_NAMES, rows[:_MOST_OUTPUTS]))
+    sources = source_rows(equivalence)
+    if sources:
+        console.print(_table(SOURCE_TITLE, SOURCE_NAMES, sources[:_MOST_OUTPUTS]))
 
 
 def _titled(console: Console, title: str, lines: Iterable[str]) -> None:

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_act.report.equivalence_summary import (
+    DIFFERENCE_NAMES,
+    DIFFERENCE_TITLE,
+    SOURCE_NAMES,
+    SOURCE_TITLE,
+    difference_rows,
+    source_rows,
+)
 from onnx_act.report.latency_summary import (
     latency_notes,
     latency_tables,
@@ -105,6 +113,7 @@ def _evidence(data: dict[str, Any]) -> list[str]:
     if "equivalence" in data:
         names = ("on", "output", "verdict", "max abs", "tolerance needed", "noise floor")
         parts.extend(_section("Equivalence", names, equivalence_rows(data["equivalence"])))
+        parts.extend(_apart(data["equivalence"]))
         reasons = provider_reasons(data["equivalence"])
         parts.extend([*(f"- {_cell(r)}" for r in reasons), ""] if reasons else [])
     if "production" in data:
@@ -139,6 +148,17 @@ def _latency(latency: list[dict[str, Any]], operators: list[dict[str, Any]]) -> 
     ]
     notes = (*operator_notes(operators), *latency_notes(latency))
     return [*parts, *(f"- {_cell(note)}" for note in notes), *([""] if notes else [])]
+
+
+def _apart(equivalence: dict[str, Any]) -> list[str]:
+    parts: list[str] = []
+    for title, names, rows in (
+        (DIFFERENCE_TITLE, DIFFERENCE_NAMES, difference_rows(equivalence)),
+        (SOURCE_TITLE, SOURCE_NAMES, source_rows(equivalence)),
+    ):
+        if rows:
+            parts.extend(_section(title[:1].upper() + title[1:], names, rows))
+    return parts
 
 
 def _section(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

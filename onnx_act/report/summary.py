@@ -154,7 +154,8 @@ def equivalence_rows(equivalence: dict[str, Any]) -> list[tuple[str, ...]]:
                 output["output"],
                 "passed" if output["passed"] else "FAILED",
                 figure(output["max_abs"]),
-                f"{figure(output['minimum_tolerance'])} x",
+                f"{figure(output['minimum_tolerance'])} x"
+                + (" of what was given" if output.get("is_given") else ""),
                 figure(output["noise_floor"]["max_abs"]),
             )
             for output in provider["outputs"]
@@ -249,6 +250,19 @@ def duration(seconds: float) -> str:
         if seconds * factor >= 1.0:
             return f"{seconds * factor:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
+
+
+BOUND_NAMES = ("bound", "limit", "value", "verdict", "from")
+
+
+def bound_rows(bounds: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """One row for each bound that was asked for."""
+    rows: list[tuple[str, ...]] = []
+    for bound in bounds:
+        value = "-" if bound["value"] is None else f"{bound['value']:.4g}"
+        verdict = "held" if bound["held"] else "FAILED"
+        rows.append((bound["name"], f"{bound['limit']:g}", value, verdict, bound["reason"]))
+    return rows
 
 
 def headline(entry: ModelEntry) -> str:

@@ -70,14 +70,11 @@ class SwapRequest:
         )
 
 
-def parse_swap(text: str) -> SwapRequest:
-    """A request as the command line writes it.
-
-    Args:
-        text: such as `relu=leaky_relu:negative_slope=0.1` or `relu=prelu:slope=@slopes.npz`.
+def split_swap(text: str) -> tuple[str, str, dict[str, str]]:
+    """The two names and the stated values of a request, as texts.
 
     Raises:
-        UsageError: it does not parse, names what nobody knows, or a value that cannot be.
+        UsageError: it is not of the form `FROM=TO[:name=value,...]`.
     """
     source, equals, rest = text.partition("=")
     if not equals or not source.strip() or not rest.strip():
@@ -89,6 +86,19 @@ def parse_swap(text: str) -> SwapRequest:
         if not assigned:
             raise UsageError(f"--swap {text!r}: {part!r} is not of the form name=value")
         given[key.strip()] = value.strip()
+    return source.strip(), name.strip(), given
+
+
+def parse_swap(text: str) -> SwapRequest:
+    """A request as the command line writes it.
+
+    Args:
+        text: such as `relu=leaky_relu:negative_slope=0.1` or `relu=prelu:slope=@slopes.npz`.
+
+    Raises:
+        UsageError: it does not parse, names what nobody knows, or a value that cannot be.
+    """
+    source, name, given = split_swap(text)
     return make_swap(source, name, given, text)
 
 

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper, parser
 
 from onnx_act.recipe.convert import convert_model
 from onnx_act.recipe.request import ConversionRequest
+from onnx_act.recipe.swap_steps import SwapStep
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.rewrite.swap_request import parse_swap
 
@@ -91,7 +92,7 @@ def convert(
         options: fields of the request.
     """
     request = ConversionRequest(
-        swap=tuple(parse_swap(text) for text in swaps),
+        swap=(SwapStep(tuple(parse_swap(text) for text in swaps)),) if swaps else (),
         fuse=FuseMode.AUTO if fuse else FuseMode.NONE,
         bench=False,
         **options,
