@@ -73,11 +73,14 @@ class Baseline:
         return median / 16.0 or max(sizes, default=0.0) / 16.0 or 1.0
 
     def floor(self, output: str) -> NoiseFloor:
-        """The noise floor of an output over all feeds."""
+        """The noise floor of an output over all feeds; its size over those that are not extreme."""
         noises = [noise[output] for noise in self.noises]
+        usual = [
+            n for n, left_out in zip(noises, self.feeds.is_extreme, strict=True) if not left_out
+        ]
         return NoiseFloor(
-            max_abs=max((noise.max_abs for noise in noises), default=0.0),
-            rms=max((noise.total_rms for noise in noises), default=0.0),
+            max_abs=max((noise.max_abs for noise in usual), default=0.0),
+            rms=max((noise.total_rms for noise in usual), default=0.0),
             mismatches=sum(noise.mismatches for noise in noises),
             unstable=sum(int(noise.unstable.sum()) for noise in noises),
             shape_changes=any(noise.shape_changes for noise in noises),

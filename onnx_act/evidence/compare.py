@@ -154,6 +154,10 @@ class DifferenceAccumulator:
         relative = np.divide(d, denominators, where=denominators > 0, out=np.where(d > 0, 1.0, 0.0))
         self._max_rel = max(self._max_rel, float(relative.max()))
 
+    def skip(self) -> None:
+        """Leave the next feed out, so that those after it keep their numbers."""
+        self._feeds += 1
+
     def result(self) -> Difference:
         """The difference over all feeds so far."""
         total_abs, noise, power, other_power, dot = (float(x) for x in self._sums)

@@ -119,10 +119,12 @@ def _run_level(
     adapt = FeedAdapter(baseline.inputs, session)
     names = pair("output", baseline.outputs, session.tensor_outputs)
     theirs = [names[trial.spec.name] for trial in trials]
-    for noises, feed in zip(baseline.noises, baseline.feeds.feeds, strict=True):
+    feeds = zip(baseline.feeds.feeds, baseline.feeds.is_extreme, strict=True)
+    for noises, (feed, is_extreme) in zip(baseline.noises, feeds, strict=True):
         results = session.run(adapt(feed), theirs)
         for trial, result in zip(trials, results, strict=True):
-            trial.add(settings.level, noises[trial.spec.name], result)
+            noise = noises[trial.spec.name]
+            trial.add(settings.level, noise, result, is_extreme=is_extreme)
     return session.placed_elsewhere
 
 
@@ -138,6 +140,7 @@ class _Tally:
     minimum_atol: float = 0.0
     envelope: Envelope = field(default_factory=Envelope)
     problem: str = ""
+    worst_is_extreme: bool = False
 
 
 @dataclass(slots=True)
@@ -156,8 +159,15 @@ class _OutputTrial:
     change: DifferenceAccumulator | None = None
     last: list[Array] = field(default_factory=list)
 
-    def add(self, level: OptimizationLevel, noise: OutputNoise, result: Array) -> None:
-        """Take in one feed."""
+    def add(
+        self,
+        level: OptimizationLevel,
+        noise: OutputNoise,
+        result: Array,
+        *,
+        is_extreme: bool = False,
+    ) -> None:
+        """Take in one feed; an extreme one is judged, and left out of figures and envelopes."""
         judgement = judge_output(
             noise,
             result,
@@ -167,15 +177,19 @@ class _OutputTrial:
             scale=self.scale,
         )
         tally = self.tallies.setdefault(level, _Tally())
-        if result.shape == noise.baseline.shape:
+        if is_extreme:
+            tally.difference.skip()
+        elif result.shape == noise.baseline.shape:
             tally.difference.add(noise.baseline, result)
         if judgement.severity > tally.worst.severity:
             tally.worst = judgement
+            tally.worst_is_extreme = is_extreme
         tally.mismatches += judgement.mismatches
         tally.judged += judgement.judged
         tally.unjudged += judgement.unjudged
-        tally.minimum_atol = max(tally.minimum_atol, judgement.minimum_atol)
-        tally.envelope = tally.envelope.merged(judgement.envelope)
+        if not is_extreme:
+            tally.minimum_atol = max(tally.minimum_atol, judgement.minimum_atol)
+            tally.envelope = tally.envelope.merged(judgement.envelope)
         tally.problem = tally.problem or problem_of(judgement, result)
         if self.keeps_results and level is OptimizationLevel.ALL:
             self.last.append(result)
@@ -271,6 +285,8 @@ def _reason(tally: _Tally, severity: float, floor: NoiseFloor, level: Optimizati
             f"the reference itself flips {floor.mismatches}"
         )
     what = "on the average " if tally.worst.criterion == "spread" else ""
+    if tally.worst_is_extreme:
+        return f"is {what}{severity:.3g} times as far off as rounding explains {at} on huge inputs"
     return (
         f"is {what}{severity:.3g} times as far off as rounding explains {at} "
         f"(max abs {difference.max_abs:.3g}, noise floor {floor.max_abs:.3g})"
@@ -289,7 +305,10 @@ def _compare_with_cpu(
         trial.provider, trial.total = DifferenceAccumulator(), DifferenceAccumulator()
         trial.change = DifferenceAccumulator()
         name = trial.spec.name
+        extreme = baseline.feeds.is_extreme
         for index, (noises, results) in enumerate(zip(baseline.noises, on_cpu, strict=True)):
+            if extreme[index]:
+                continue
             here = noises[name].baseline
             if here.shape == results[name].shape:
                 trial.provider.add(results[name], here)

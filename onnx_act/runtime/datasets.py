@@ -10,7 +10,7 @@ import numpy as np
 
 from onnx_act.errors import UsageError
 from onnx_act.runtime import images
-from onnx_act.runtime.kinds import ORDINARY
+from onnx_act.runtime.kinds import EXTREME, ORDINARY
 from onnx_act.runtime.tensors import Array, TensorSpec, numpy_dtype
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class Dataset:
     def first(self, count: int) -> Dataset:
         """The first feeds, without labels."""
         return Dataset(self.feeds[:count], None, self.origin[:count])
+
+    @property
+    def is_extreme(self) -> tuple[bool, ...]:
+        """For every feed, whether figures over feeds leave it out."""
+        return tuple(kind in EXTREME for kind in self.origin)
 
     def ordinary(self) -> Dataset:
         """The feeds that look like inputs, with the labels; all of them where none does.

@@ -28,6 +28,10 @@ KINDS: Final = ("normal", "wide", "heavy", "small", "knots", "huge", "constant",
 #: The kinds that look like inputs; the others look for faults that these do not show.
 ORDINARY: Final = frozenset({"normal", "wide", "heavy", "small", "data"})
 
+#: Kinds whose outputs are so large that no figure in the units of the others may hold them: they
+#: are judged, for infinities and NaN above all, and count in no largest difference.
+EXTREME: Final = frozenset({"huge"})
+
 # Six kinds: a constant and a zero input are left out because a zero comes up among the knots and
 # every row of a convolution's border is a constant, while each further feed costs a run in each
 # of a dozen conditions.
