@@ -29,6 +29,7 @@ _FAR: Final = (1e3, 1e4)
 _CENTRE: Final = 4.0
 # The derivative of what has no limit is still finite at a thousand.
 _STEEPEST: Final = 100.0
+_SLOW: Final = 1e-3
 _STEP: Final = 1.0 / 256.0
 
 
@@ -119,13 +120,14 @@ def _single(value: ParameterValue) -> float | str:
 
 def _scale(x: Array, slopes: Array, ends: list[float]) -> float:
     """The usual size of the derivative: of its limits, else near zero, else anywhere."""
-    near = slopes[np.abs(x) <= _CENTRE]
-    for some in (np.array(ends), near, slopes):
-        finite = some[np.isfinite(some) & (np.abs(some) < _STEEPEST)]
-        size = float(np.max(np.abs(finite), initial=0.0))
-        if size > 0.0:
-            return size
-    return 0.0
+    limits, near, anywhere = (
+        float(np.max(np.abs(some), initial=0.0, where=np.abs(some) < _STEEPEST))
+        for some in (np.array(ends), slopes[np.abs(x) <= _CENTRE], slopes)
+    )
+    # A derivative that falls to zero slowly is not zero yet where its limits are looked at.
+    if limits > _SLOW * near:
+        return limits
+    return near or anywhere
 
 
 def _limit(far: Array, scale: float) -> float:
