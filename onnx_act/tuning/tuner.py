@@ -121,7 +121,7 @@ def tune_model(
             if kept is not None and (kept.is_complete or kept.budget_s >= request.budget_s):
                 return replace(kept, source="cache", seconds=clock.spent_s())
         tuning = _Tuning(model, targets, request, progress, clock, bench, folder)
-        outcome = replace(tuning.run(), seconds=clock.spent_s())
+        outcome = _as_decided(replace(tuning.run(), seconds=clock.spent_s()))
         if request.profile is None:
             keep_outcome(question, outcome)
             for group in outcome.groups if outcome.is_kept else ():
@@ -129,6 +129,24 @@ def tune_model(
                 if group.chosen is not None:
                     keep_group(group, request.providers[0], request.threads)
         return outcome
+
+
+def _as_decided(outcome: TuningOutcome) -> TuningOutcome:
+    """What is not kept was chosen for nothing: its groups stay as they are, and say so."""
+    if outcome.is_kept:
+        return outcome
+    groups = tuple(
+        group
+        if group.chosen is None
+        else replace(
+            group,
+            chosen=None,
+            after=group.before,
+            reason=f"{group.reason}, but the whole result was not kept",
+        )
+        for group in outcome.groups
+    )
+    return replace(outcome, groups=groups)
 
 
 def respelling(outcome: TuningOutcome) -> RespellActivation:
