@@ -209,3 +209,55 @@ def test_a_request_for_data_reads_it(tmp_path: Path) -> None:
     data = feeds_for(session, FeedRequest(data=tmp_path / "d.npz", batch=2))
     assert data.origin == ("data",) * 3
     assert len(data.first(2).feeds) == 2
+
+
+def looking_up(rows: int) -> bytes:
+    """A table that is indexed, as a model that says nothing of its size."""
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "p",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["B", "S"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor("table", TensorProto.FLOAT, [rows], [0.5] * rows)],
+    )
+    return model_of(graph)
+
+
+@pytest.mark.parametrize(("rows", "found"), [(10, set(range(10))), (2, {0, 1}), (1, {0})])
+def test_integers_are_tried_until_the_model_runs(rows: int, found: set[int]) -> None:
+    feeds = feeds_for(open_session(looking_up(rows)), FeedRequest()).feeds
+    assert {int(i) for feed in feeds for i in feed["ids"].ravel()} == found
+
+
+def test_integers_that_fit_nothing_say_which_option_to_give() -> None:
+    session = open_session(looking_up(3))
+    request = FeedRequest(ranges=(("ids", (0.0, 5.0)),))
+    with pytest.raises(EvidenceError, match="--input-range ids:0,99"):
+        feeds_for(session, request)
+    given = feeds_for(session, FeedRequest(ranges=(("ids", (0.0, 2.0)),)))
+    assert {int(i) for feed in given.feeds for i in feed["ids"].ravel()} == {0, 1, 2}
+
+
+def test_feeds_of_a_session_are_those_of_the_seed_whatever_their_number() -> None:
+    session = open_session(one_node("Relu", shape=["N", 3]))
+    few = feeds_for(session, FeedRequest(seed=7, count=2))
+    many = feeds_for(session, FeedRequest(seed=7, count=2 * len(KINDS)))
+    assert many.origin == KINDS * 2
+    for one, other in zip(few.feeds, many.feeds, strict=False):
+        np.testing.assert_array_equal(one["x"], other["x"])
+    # The second round is of the same kinds, and of other numbers.
+    assert not np.array_equal(many.feeds[0]["x"], many.feeds[len(KINDS)]["x"])
+    late = make_feeds(session.inputs, seed=7, start=9, count=1, batch=None)
+    np.testing.assert_array_equal(late[0]["x"], many.feeds[9]["x"])
+
+
+def test_a_negative_seed_is_wrong_use() -> None:
+    with pytest.raises(UsageError, match="the seed"):
+        FeedRequest(seed=-1)
+
+
+def test_an_input_that_no_file_can_hold_is_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.ones(3))
+    odd = TensorSpec("x", "seq(tensor(float))", (), is_tensor=False)
+    with pytest.raises(UsageError, match="input 'x' is a seq"):
+        load_data(tmp_path / "d.npz", [odd])
