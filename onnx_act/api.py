@@ -16,27 +16,21 @@ from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.graph.store import stage_model
 from onnx_act.recipe.bench import DEFAULT_PRECISION, BenchRequest, bench_models, parse_levels
-from onnx_act.recipe.bounds import bounds_from
 from onnx_act.recipe.compare_models import validate_models
 from onnx_act.recipe.convert import convert_model
 from onnx_act.recipe.inner_values import with_inner_values
-from onnx_act.recipe.inputs import make_feed_request
 from onnx_act.recipe.inspect import inspect_model
+from onnx_act.recipe.python_options import feeds_from, mode_from, request_from_options
 from onnx_act.recipe.rejudged import rejudge_metrics
-from onnx_act.recipe.request import ConversionRequest, require_providers
-from onnx_act.recipe.resolve import apply_recipe
-from onnx_act.recipe.swap_steps import SwapStep
-from onnx_act.recipe.tuning import TuneOptions
+from onnx_act.recipe.request import require_providers
 from onnx_act.report.document import Report
 from onnx_act.rewrite.fuse_mode import FuseMode
-from onnx_act.rewrite.swap_request import SwapRequest, make_swap, parse_swap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onnx_act.activations.activation import ParameterValue
     from onnx_act.graph.model import ModelSource
-    from onnx_act.runtime.feeds import FeedRequest
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: What to put in an activation's place: its name, `name:parameter=value`, or name and parameters.
@@ -148,71 +142,39 @@ def convert(
         ModelError: the model cannot be read.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    if where is not None and not swap and recipe is None:
-        raise UsageError("where selects what is swapped: it needs swap")
-    selectors = () if where is None else (where,)
-    requests = tuple(_swaps(swap))
-    tuning = replace(
-        TuneOptions(),
-        **_stated(
-            budget_s=budget,
-            contrib=allow_contrib,
-            approximate=allow_approximate,
-            profile=None if profile is None else Path(profile),
-            save_profile=None if save_profile is None else Path(save_profile),
-        ),
+    request = request_from_options(
+        {
+            "swap": swap or None,
+            "where": where,
+            "fuse": fuse,
+            "tune": tune,
+            "budget": budget,
+            "allow_contrib": allow_contrib,
+            "allow_approximate": allow_approximate,
+            "profile": profile,
+            "save_profile": save_profile,
+            "undo": undo,
+            "max_growth": max_growth,
+            "opset": opset,
+            "provider": providers or None,
+            "data": data,
+            "shape": shapes or None,
+            "input_range": input_ranges or None,
+            "normalize": normalize,
+            "seed": seed,
+            "threads": threads,
+            "validate": validate,
+            "bench": bench,
+            "time": bench_seconds,
+            "dry_run": dry_run,
+            "force": force,
+            "strict_placement": strict_placement,
+            "timeout": timeout,
+            "bound": bounds or None,
+            "save_recipe": save_recipe,
+        },
+        None if recipe is None else os.fspath(recipe),
     )
-    request = replace(
-        ConversionRequest(),
-        **_stated(
-            swap=(SwapStep(requests, selectors),) if requests else None,
-            fuse=None if fuse is None else _mode(fuse),
-            tune=tuning if tune else None,
-            undo=undo,
-            max_growth=max_growth,
-            opset=opset,
-            providers=require_providers(providers),
-            feeds=_feeds(data, shapes, seed or 0, input_ranges, normalize),
-            threads=threads,
-            validate=validate,
-            bench=bench,
-            bench_seconds=bench_seconds,
-            dry_run=dry_run,
-            force=force,
-            strict_placement=strict_placement,
-            timeout_s=timeout,
-            bounds=None if bounds is None else bounds_from(bounds),
-            save_recipe=save_recipe,
-        ),
-    )
-    if recipe is not None:
-        given = _stated(
-            swap=swap or None,
-            fuse=fuse,
-            tune=tune,
-            budget=budget,
-            allow_contrib=allow_contrib,
-            allow_approximate=allow_approximate,
-            profile=profile,
-            save_profile=save_profile,
-            undo=undo,
-            max_growth=max_growth,
-            opset=opset,
-            provider=providers or None,
-            data=data,
-            shape=shapes or None,
-            input_range=input_ranges or None,
-            normalize=normalize,
-            seed=seed,
-            threads=threads,
-            validate=validate,
-            bench=bench,
-            time=bench_seconds,
-            strict_placement=strict_placement,
-            timeout=timeout,
-        )
-        source = os.fspath(recipe)
-        request = apply_recipe(source, request, given=given, where=selectors, tuning=tuning)
     entry = convert_model(model, None if out is None else Path(out), request)
     return Report("convert", (entry,))
 
@@ -248,7 +210,7 @@ def fuse(
     Raises:
         UsageError: as of `convert`; or both `undo` and `fuse`.
     """
-    mode = _mode(not undo if fuse is None else fuse)
+    mode = mode_from(not undo if fuse is None else fuse)
     if not undo and mode is FuseMode.NONE:
         raise UsageError("fuse is False: say how far to fuse, or undo=True")
     report = convert(model, out, fuse=mode, undo=undo, bench=False, **options)
@@ -304,7 +266,7 @@ def validate(
     """
     with _as_file(reference) as first, _as_file(candidate) as second:
         wanted = require_providers(providers)
-        feeds = _feeds(data, shapes, seed, input_ranges, normalize)
+        feeds = feeds_from(data, shapes, seed, input_ranges, normalize)
         entry = validate_models(
             first,
             second,
@@ -405,7 +367,7 @@ def bench(
             first,
             second,
             providers=require_providers(providers),
-            feeds=_feeds(data, shapes, seed, input_ranges, normalize),
+            feeds=feeds_from(data, shapes, seed, input_ranges, normalize),
             request=request,
         )
     entry = replace(entry, path=_shown(model), against=None if other is None else _shown(other))
@@ -421,45 +383,6 @@ def catalog(name: str | None = None) -> dict[str, Any]:
     from onnx_act.report.catalog_page import catalog_document  # noqa: PLC0415 - draws in rich
 
     return catalog_document(name)
-
-
-def _stated(**options: Any) -> dict[str, Any]:
-    """The options that say something."""
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _mode(fuse: bool | str) -> FuseMode:
-    if isinstance(fuse, bool):
-        return FuseMode.AUTO if fuse else FuseMode.NONE
-    return FuseMode.parse(fuse, "fuse")
-
-
-def _feeds(
-    data: PathLike | None,
-    shapes: Shapes | None,
-    seed: int,
-    ranges: InputRanges | None,
-    normalize: str | None,
-) -> FeedRequest:
-    return make_feed_request(
-        seed=seed,
-        data=None if data is None else Path(data),
-        shapes=tuple((k, tuple(v)) for k, v in (shapes or {}).items()),
-        ranges=tuple((k, (float(low), float(high))) for k, (low, high) in (ranges or {}).items()),
-        normalize=normalize,
-    )
-
-
-def _swaps(swap: Mapping[str, SwapTarget] | Sequence[str]) -> Iterator[SwapRequest]:
-    if not isinstance(swap, Mapping):
-        yield from (parse_swap(text) for text in swap)
-        return
-    for source, target in swap.items():
-        if isinstance(target, str):
-            yield parse_swap(f"{source}={target}")
-        else:
-            name, parameters = target
-            yield make_swap(source, name, parameters)
 
 
 def _shown(source: ModelSource) -> str:

@@ -79,6 +79,10 @@ def run_conversion(
     if asked.save_profile is not None:
         check_profile_path(asked.save_profile, files)
     request = make_request(asked)
+    if asked.recipe is not None:
+        check_report_paths([*(reports or [])], [request.recipe, request.feeds.data])
+        if request.tune is not None and request.tune.save_profile is not None:
+            check_profile_path(request.tune.save_profile, [*files, request.recipe])
     entries: list[ModelEntry] = []
     with progress() as tell:
         for model, target in pairs:

@@ -27,7 +27,7 @@ from onnx_act.recipe.fused_for import fused_for_others, note_fusion, note_undoin
 from onnx_act.recipe.inner_values import with_coverage_of_sites
 from onnx_act.recipe.inputs import suited_feeds
 from onnx_act.recipe.reference import RaisedModel, stage_raised
-from onnx_act.recipe.saving import check_recipe_path, save_recipe
+from onnx_act.recipe.saving import check_recipe_paths, save_recipe
 from onnx_act.recipe.swap_steps import check_covered, run_swaps
 from onnx_act.recipe.targets import ProviderTargets
 from onnx_act.recipe.tuning import run_tuning
@@ -122,8 +122,7 @@ def convert_model(
         if target is not None and path.exists():
             # A model that is not there is what loading it will say.
             check_target(path, target)
-        if target is not None and request.save_recipe:
-            check_recipe_path(target, path, request)
+        check_recipe_paths(target, path, request)
         progress("reading")
         # A model that came as an object keeps its weights where they are: load it, not the file.
         given = source if path.parent == folder else path

@@ -31,26 +31,34 @@ _DELETE: Final = "\x7f"
 _DECIDING: Final = ("onnx", "onnx-ir", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino")
 
 
-def check_recipe_path(target: Path, source: Path, request: ConversionRequest) -> None:
-    """Refuse to save a recipe over something that is read, before any work.
+def check_recipe_paths(target: Path | None, source: Path, request: ConversionRequest) -> None:
+    """Refuse to write over a recipe, or a recipe over what is used, before any work.
 
     Args:
-        target: the output that the recipe is to stand beside.
+        target: the output, which a saved recipe stands beside; None where nothing is written.
         source: the model.
         request: what is to be done.
 
     Raises:
-        UsageError: it would be overwritten.
+        UsageError: something would be overwritten, or there is no output to save a recipe beside.
     """
+    if target is None:
+        if request.save_recipe and not request.dry_run:
+            raise UsageError("a recipe is saved beside the output: it needs one")
+        return
     files = [source, request.recipe, request.feeds.data]
+    if request.recipe is not None and request.recipe.resolve() == target.resolve():
+        raise UsageError(f"the output {target} is the recipe, which is never written")
+    if not request.save_recipe:
+        return
     if request.tune is not None:
         files += [request.tune.profile, request.tune.save_profile]
     for step in request.swap:
         files += [file.path for swap in step.requests for file in swap.files.values()]
-    read = {f.resolve() for f in files if f is not None}
+    used = {f.resolve() for f in files if f is not None}
     for suffix in (_RECIPE, _PROFILE, _ARRAYS):
         path = _beside(target, suffix)
-        if path.resolve() in read:
+        if path.resolve() in used:
             raise UsageError(f"--save-recipe would overwrite {path}, which this run uses")
         if path.is_dir():
             raise UsageError(f"--save-recipe would write {path}, which is a folder")
