@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_act.api import bench, catalog, convert, fuse, inspect, swap, tune, validate
+    from onnx_act.api import bench, catalog, convert, fuse, inspect, rejudge, swap, tune, validate
     from onnx_act.errors import (
         EvidenceError,
         ModelError,
@@ -49,13 +49,24 @@ __all__ = [
     "convert",
     "fuse",
     "inspect",
+    "rejudge",
     "swap",
     "tune",
     "validate",
 ]
 
 _HOMES = {
-    "onnx_act.api": ("bench", "catalog", "convert", "fuse", "inspect", "swap", "tune", "validate"),
+    "onnx_act.api": (
+        "bench",
+        "catalog",
+        "convert",
+        "fuse",
+        "inspect",
+        "rejudge",
+        "swap",
+        "tune",
+        "validate",
+    ),
     "onnx_act.report.document": ("ModelEntry", "Outcome", "Report"),
 }
 

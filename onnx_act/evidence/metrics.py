@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SCHEMA: Final = "onnx-act/metrics/1"
+_START: Final = f'{{"schema": "{_SCHEMA}"'.encode()
 # How infinity and NaN are written, which JSON has not got.
 _NUMBER: Final = "float"
 
@@ -60,6 +61,23 @@ def save_metrics(metrics: Metrics, path: Path) -> None:
     except OSError as error:
         staged.unlink(missing_ok=True)
         raise UsageError(f"{path}: the metrics cannot be written: {error.strerror}") from error
+
+
+def check_metrics_path(path: Path) -> None:
+    """Refuse a file for metrics that holds anything else, before any work.
+
+    Raises:
+        UsageError: It does.
+    """
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_START))
+    except OSError as error:
+        raise UsageError(f"{path}: the metrics cannot be written: {error.strerror}") from error
+    if start and start != _START:
+        raise UsageError(f"--save-metrics {path} would overwrite a file that holds no metrics")
 
 
 def load_metrics(path: Path) -> Metrics:

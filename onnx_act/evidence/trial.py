@@ -197,7 +197,7 @@ class _OutputTrial:
     def verdict(self, baseline: Baseline) -> OutputVerdict:
         """The verdict over all levels."""
         floor = baseline.floor(self.spec.name)
-        severities = {level: self._severity(each, floor) for level, each in self.tallies.items()}
+        severities = {level: _severity(tally, floor) for level, tally in self.tallies.items()}
         level = max(severities, key=severities.__getitem__)
         tally = self.tallies[level]
         difference = tally.difference.result()
@@ -206,13 +206,19 @@ class _OutputTrial:
             minimum_atol = max(other.minimum_atol for other in self.tallies.values())
             reason = _reason(tally, severities[level], floor, level)
         else:
+            # The difference stays that of the level which rounding explains least.
+            severities = {
+                each: severity_under(self.given, other.problem, other.envelope)
+                for each, other in self.tallies.items()
+            }
+            worst = max(severities, key=severities.__getitem__)
             tolerance = Tolerance(*self.given, math.inf)
             minimum_atol = max(
                 minimum_atol_of(other.problem, other.envelope, self.given)
                 for other in self.tallies.values()
             )
             reason = reason_beyond_given(
-                level, tally.problem, severities[level], self.given, minimum_atol
+                worst, self.tallies[worst].problem, severities[worst], self.given, minimum_atol
             )
         if not reason and tally.judged == 0 and difference.elements:
             reason = "has no element that could be judged: NaN or unstable throughout"
@@ -224,7 +230,7 @@ class _OutputTrial:
             max_abs=difference.max_abs,
             max_rel=difference.max_rel,
             tolerance=tolerance,
-            minimum_tolerance=severities[level],
+            minimum_tolerance=max(severities.values()),
             minimum_atol=minimum_atol,
             noise_floor=floor,
             difference=difference,
@@ -246,11 +252,6 @@ class _OutputTrial:
             is_given=self.given is not None,
             change_difference=self.change.result() if self.change else None,
         )
-
-    def _severity(self, tally: _Tally, floor: NoiseFloor) -> float:
-        if self.given is None:
-            return _severity(tally, floor)
-        return severity_under(self.given, tally.problem, tally.envelope)
 
 
 def problem_of(judgement: Judgement, result: Array) -> str:

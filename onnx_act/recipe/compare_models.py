@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onnx_act.errors import EvidenceError
 from onnx_act.evidence.equivalence import judge_equivalence
+from onnx_act.evidence.metrics import Metrics, check_metrics_path, save_metrics
 from onnx_act.graph.model import load_model
 from onnx_act.graph.statistics import coarsest_float, measure_depth
 from onnx_act.recipe.cuda import judge_production, judging_environment
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from onnx_act.evidence.overrides import GivenTolerances
     from onnx_act.graph.model import OnnxModel
     from onnx_act.runtime.feeds import FeedRequest
 
@@ -34,16 +36,23 @@ def validate_models(
     threads: int = 0,
     timeout_s: float = 1800.0,
     strict_placement: bool = False,
+    tolerances: GivenTolerances | None = None,
+    save_to: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ModelEntry:
     """Judge whether two models compute the same on every named provider.
 
     With `strict_placement` a node of the candidate that runs elsewhere than asked is a failure.
+    `tolerances` stand in the place of what is derived. Metrics go to the file `save_to`.
 
     Raises:
         ModelError: the reference cannot be read.
         EvidenceError: the reference cannot be run.
+        UsageError: the reference has no output of a name in `tolerances`, or metrics cannot be
+            written.
     """
+    if save_to is not None:
+        check_metrics_path(save_to)
     progress("reading")
     model = load_model(reference)
     notes = running_notes(
@@ -58,6 +67,7 @@ def validate_models(
         "threads": threads,
         "depth": measure_depth(model),
         "coarsest_dtype": coarsest_float(model),
+        "tolerances": tolerances,
         "timeout_s": timeout_s,
     }
     with explained(notes):
@@ -68,6 +78,8 @@ def validate_models(
             environment=judging_environment(providers),
             **options,
         )
+    if save_to is not None:
+        save_metrics(Metrics(str(reference), str(candidate), equivalence), save_to)
     production, more = judge_production(reference, candidate, **options)
     placed = find_placement(
         {"reference": reference, "candidate": candidate},

@@ -13,7 +13,7 @@ from small_models import Net, save
 
 from onnx_act.errors import UsageError
 from onnx_act.evidence.equivalence import judge_equivalence
-from onnx_act.evidence.metrics import Metrics, load_metrics, save_metrics
+from onnx_act.evidence.metrics import Metrics, check_metrics_path, load_metrics, save_metrics
 from onnx_act.evidence.overrides import GivenTolerances, tolerances_from_mappings
 from onnx_act.evidence.rejudge import rejudge
 
@@ -132,6 +132,17 @@ def test_no_tolerance_helps_against_nan_or_a_candidate_that_does_not_run(tmp_pat
 def test_envelopes_are_not_part_of_reports(pair: tuple[Path, Path]) -> None:
     level = judge_equivalence(*pair, threads=1).to_dict()["providers"][0]["outputs"][0]["levels"][0]
     assert set(level) == {"level", "passed", "max_abs", "severity"}
+
+
+def test_a_file_that_holds_something_else_is_not_overwritten(
+    pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "m.json"
+    check_metrics_path(path)
+    save_metrics(Metrics("a", "b", judge_equivalence(*pair, threads=1)), path)
+    check_metrics_path(path)
+    with pytest.raises(UsageError, match="would overwrite"):
+        check_metrics_path(pair[0])
 
 
 def test_what_is_no_metrics_file_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import onnx_act
 from onnx_act import errors
 
-VERBS = {"bench", "catalog", "convert", "fuse", "inspect", "swap", "validate"}
+VERBS = {"bench", "catalog", "convert", "fuse", "inspect", "rejudge", "swap", "tune", "validate"}
 RESULTS = {"ModelEntry", "Outcome", "Report"}
 
 

@@ -76,6 +76,45 @@ def output(name: str, *, passed: bool = True, max_abs: float | None = 1e-6) -> d
         "max_abs": max_abs,
         "minimum_tolerance": 0.5 if passed else 12.0,
         "noise_floor": {"max_abs": 1e-6},
+        "max_rel": 2e-3,
+        "tolerance": {"atol": 1e-6, "rtol": 1e-6, "spread": None},
+        "minimum_atol": 1e-7,
+        "is_given": False,
+        "difference": _difference(identical=False),
+        "change_difference": None,
+        "provider_difference": None,
+        "total_difference": None,
+    }
+
+
+def _difference(*, identical: bool) -> dict[str, Any]:
+    return {
+        "identical": identical,
+        "max_abs": 0.0 if identical else 1e-6,
+        "max_rel": 2e-3,
+        "sqnr_db": None if identical else 100.0,
+        "cosine": 1.0,
+        "ulp_p50": 0.0,
+        "ulp_p99": 3.0,
+        "ulp_max": 17.0,
+        "nan_agrees": True,
+        "inf_agrees": False,
+        "worst_feed": 2,
+        "worst_index": [0, 3],
+        "worst_reference": 1.0,
+        "worst_candidate": 1.000001,
+        "top1": {"agreed": 3, "total": 4, "rate": 0.75, "low": 0.3, "high": 0.95},
+    }
+
+
+def output_elsewhere(name: str) -> dict[str, Any]:
+    """An output on another provider than the CPU, where the difference is the provider's."""
+    return {
+        **output(name),
+        "is_given": True,
+        "change_difference": _difference(identical=True),
+        "provider_difference": _difference(identical=False),
+        "total_difference": _difference(identical=False),
     }
 
 
