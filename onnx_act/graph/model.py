@@ -161,6 +161,11 @@ def _from_proto(proto: onnx.ModelProto, path: Path | None) -> OnnxModel:
         reason = _first_line(_innermost(error))
         if "sparse" in reason.lower():
             raise ModelUnsupportedError(f"{shown}: sparse tensors are not supported") from error
+        if "Map types are not supported" in reason:
+            raise ModelUnsupportedError(
+                f"{shown}: an input or output is a map, which is not supported; export the model "
+                f"without ZipMap (in skl2onnx: options={{'zipmap': False}})"
+            ) from error
         raise ModelReadError(f"{shown}: {reason}") from error
     if path is not None:
         ir.external_data.set_base_dir(model.graph, path.resolve().parent)
