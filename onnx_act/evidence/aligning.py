@@ -126,9 +126,9 @@ class _Aligner:
         return votes[True] >= votes[False]
 
     def _by_name_or_digest(self, name: str, same: Sequence[str], trusted: bool) -> None:
-        # Another value that is certainly the same contradicts a name.
-        believed = trusted and name in self._their_makers and (name in same or not same)
-        if believed and self._fits(name, name):
+        # Also against a value that is certainly the same: a model may compute something twice,
+        # and be wrong in one of the places.
+        if trusted and name in self._their_makers and self._fits(name, name):
             self._take(name, name, Method.NAME)
             return
         if same:

@@ -144,6 +144,12 @@ def test_duplicates_that_the_candidate_has_once() -> None:
     assert _pairs(one, other) == {"a": "p", "b": "p", "y": "y"}
 
 
+def test_of_two_that_were_the_same_one_is_changed() -> None:
+    one = _outline(("Mul", "x", "a", "2"), ("Mul", "x", "b", "2"), ("Sub", "a b", "y", ""))
+    other = _outline(("Mul", "x", "a", "3"), ("Mul", "x", "b", "2"), ("Sub", "a b", "y", ""))
+    assert _pairs(one, other) == {"a": "a", "b": "b", "y": "y"}
+
+
 def test_outputs_are_paired_by_position_where_their_names_differ() -> None:
     one = _outline(("Conv", "x", "y", "w1"))
     other = _outline(("Gemm", "in", "out", "w2"), inputs=("in",))
