@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import ModelSource
     from onnx_act.graph.sites import Site
     from onnx_act.recipe.request import ConversionRequest
+    from onnx_act.runtime.feeds import FeedRequest
     from onnx_act.tuning.outcome import TuningOutcome
 
 # What a report calls a model that came as an object, not as a file.
@@ -77,6 +78,7 @@ class _Work:
         tuning: what tuning found, when that was asked for.
         notes: what a reader should know of the original.
         speedups: what measuring of fusions gave.
+        feeds: what was asked to be fed, before the model told of its inputs.
     """
 
     model: OnnxModel
@@ -90,6 +92,7 @@ class _Work:
     tuning: TuningOutcome | None = None
     notes: tuple[str, ...] = ()
     speedups: Mapping[str, float] = field(default_factory=dict)
+    feeds: FeedRequest | None = None
 
 
 def convert_model(
@@ -129,7 +132,7 @@ def convert_model(
         work = _start(given, folder, request, stack, started)
         swaps = [swap for step in request.swap for swap in step.requests]
         feeds, fed = suited_feeds(request.feeds, work.model, work.before, swaps)
-        request = replace(request, feeds=feeds)
+        work.feeds, request = request.feeds, replace(request, feeds=feeds)
         work.notes += fed
         progress("planning")
         _rewrite(work, folder, request, stack, progress)
@@ -311,7 +314,9 @@ def _judge_and_write(
         kept = f"{beside} is there already with other weights and was kept; delete it if unused"
         entry = replace(entry, notes=(*entry.notes, kept))
     if request.save_recipe:
-        saved = save_recipe(target, path, request, work.tuning, work.speedups)
+        # What the model told of its inputs it will tell again.
+        asked = replace(request, feeds=work.feeds or request.feeds)
+        saved = save_recipe(target, path, asked, work.tuning, work.speedups)
         entry = replace(entry, notes=(*entry.notes, f"{saved} repeats this run"))
     return replace(entry, output=str(target))
 
