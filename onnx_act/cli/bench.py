@@ -68,6 +68,15 @@ def bench(
             help="Threads within an operator, every number that is named; 0: the default.",
         ),
     ] = "0",
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            "--timeout",
+            metavar="TIME",
+            help="When to give a provider up that does not come to an end; left out, after ten "
+            "times --time and ten minutes.",
+        ),
+    ] = None,
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -91,6 +100,7 @@ def bench(
         threads=parse_counts(threads, "--threads", 0),
         batches=(None,) if batch is None else parse_counts(batch, "--batch", 1),
         per_op=per_op,
+        timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
     )
     providers = require_providers(provider or [])
     with progress() as tell:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnx_act.cli.options import FormatOption, OutputFormat, ProviderOption
+from onnx_act.cli.options import FormatOption, OutputFormat, ProviderOption, TimeoutOption
+from onnx_act.recipe.option_values import parse_duration
 
 if TYPE_CHECKING:
     from onnx_act.evidence.written_ways import MeasuredWays
@@ -34,6 +35,7 @@ def catalog(
         ),
     ] = False,
     provider: ProviderOption = None,
+    timeout: TimeoutOption = "5m",
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """List the activations, or show one: formula, derivative, range, lowerings, plot, accuracy."""
@@ -52,7 +54,9 @@ def catalog(
     document = catalog_page.catalog_document(name, given)
     if name is not None and plot is not None:
         catalog_page.save_page_plot(name, given, plot)
-    measured = _measured(name, given, provider) if name is not None and accuracy else ()
+    measured: tuple[MeasuredWays, ...] = ()
+    if name is not None and accuracy:
+        measured = _measured(name, given, provider, parse_duration(timeout, "--timeout"))
     if output is OutputFormat.JSON:
         import json
 
@@ -78,7 +82,7 @@ def catalog(
 
 
 def _measured(
-    name: str, given: dict[str, float | str], providers: list[str] | None
+    name: str, given: dict[str, float | str], providers: list[str] | None, timeout_s: float
 ) -> tuple[MeasuredWays, ...]:
     from onnx_act.cli.present import progress
     from onnx_act.recipe.request import require_providers
@@ -87,7 +91,7 @@ def _measured(
     names = require_providers(providers or [])
     with progress() as tell:
         tell(f"measuring every way to write {name}")
-        return activation_accuracy(name, given, names)
+        return activation_accuracy(name, given, names, timeout_s)
 
 
 def _parameters(settings: list[str]) -> dict[str, float | str]:

@@ -42,6 +42,8 @@ class BenchRequest:
         threads: Numbers of threads within an operator, at least one; 0 is the runtime's default.
         batches: Numbers of rows, at least one; None leaves them to what is fed.
         per_op: Whether to tell where the time goes, by operator.
+        timeout_s: How long a provider may take before it is given up; None for ten times
+            `seconds` and ten minutes more.
 
     Raises:
         UsageError: A number makes no sense, or there is nothing to measure.
@@ -53,6 +55,7 @@ class BenchRequest:
     threads: tuple[int, ...] = (0,)
     batches: tuple[int | None, ...] = (None,)
     per_op: bool = False
+    timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.levels and self.threads and self.batches):
@@ -125,7 +128,7 @@ def bench_models(
                 seconds=request.seconds,
                 request=feeds,
                 precision=request.precision,
-                timeout_s=10 * request.seconds + _GRACE_S,
+                timeout_s=request.timeout_s or 10 * request.seconds + _GRACE_S,
             )
             failures.extend(table.failures)
             rows = [_with_sizes(row, sizes) for row in table.rows]

@@ -25,7 +25,10 @@ _TIME_LIMIT_S: Final = 300.0
 
 
 def activation_accuracy(
-    name: str, parameters: Parameters | None, providers: Sequence[str]
+    name: str,
+    parameters: Parameters | None,
+    providers: Sequence[str],
+    timeout_s: float = _TIME_LIMIT_S,
 ) -> tuple[MeasuredWays, ...]:
     """Measure every way to write an activation, in a process of its own for each provider.
 
@@ -33,6 +36,7 @@ def activation_accuracy(
         name: one activation, by any of its names.
         parameters: values for it; defaults for the rest.
         providers: the full names of execution providers.
+        timeout_s: how long each provider may take, in seconds.
 
     Raises:
         UnknownNameError: nobody knows the activation or a parameter.
@@ -42,7 +46,7 @@ def activation_accuracy(
     activation, preset = find(name)
     values = activation.bind({**preset, **(parameters or {})})
     return tuple(
-        run_isolated(measure_ways, activation.name, values, provider, timeout_s=_TIME_LIMIT_S)
+        run_isolated(measure_ways, activation.name, values, provider, timeout_s=timeout_s)
         for provider in providers
     )
 

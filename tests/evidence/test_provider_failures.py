@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import onnx_act
+from onnx_act.cli.app import run
 from onnx_act.errors import EvidenceError, ModelUnsupportedError
 from onnx_act.evidence.equivalence import judge_equivalence
 from onnx_act.recipe import compare_models, evidence, placement
@@ -187,3 +188,16 @@ def test_nothing_but_empty_outputs(tmp_path: Path) -> None:
     model = hostile.write(tmp_path / "m.onnx", "e = Slice (x, z, z)", interface)
     with pytest.raises(EvidenceError, match="every output is empty"):
         onnx_act.validate(model, model)
+
+
+def test_a_hang_of_bench_is_stopped(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model = hostile.endless(tmp_path / "m.onnx")
+    assert run(["bench", str(model), "--timeout", "3s"]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "did not finish within 3 s and was stopped" in said.err
+
+
+def test_accuracy_has_a_time_limit_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["catalog", "silu", "--accuracy", "--timeout", "1ms"]) == 1
+    assert "did not finish within 0.001 s" in capsys.readouterr().err
