@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from onnx_act.evidence.compare import as_float64, is_float
 from onnx_act.evidence.noise import NoiseFloor, OutputNoise, jittered, root_mean_square
 from onnx_act.evidence.precision import precision_of
 from onnx_act.graph.model import load_model
-from onnx_act.graph.statistics import float_weights
+from onnx_act.graph.statistics import coarsest_float, float_weights
+from onnx_act.graph.widen import widened
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
 from onnx_act.runtime.session import CUDA, OptimizationLevel, SessionSettings, open_session
 from onnx_act.runtime.target import short_name
@@ -31,7 +33,8 @@ _JITTERS = 2
 # A reference that is further off than one part in 128 between providers is not noisy, it is
 # computed differently; counting that as noise would let anything pass.
 _GROSS = 2.0**-7
-# Sums are parted by threads, and so rounded otherwise; more threads than cores part them as well.
+# Sums are parted by threads, and so rounded otherwise. No more of them than the machine has cores:
+# threads that wait for each other turn round, and that takes the cores from those they wait for.
 _THREADS = (1, 2, 4)
 # Weights are moved in memory: as many bytes of them as that.
 _MOST_WEIGHTS = 1 << 28
@@ -50,6 +53,7 @@ class Baseline:
         placed_elsewhere: Its nodes that another provider runs; None when unknown.
         notes: What a reader of the verdict should know.
         conditions: What noise was measured over, in words.
+        rounding_is_measured: Whether noise holds what rounding to 16 bits does, by a run without.
     """
 
     inputs: tuple[TensorSpec, ...]
@@ -60,6 +64,7 @@ class Baseline:
     placed_elsewhere: tuple[PlacedNode, ...] | None = None
     notes: list[str] = field(default_factory=list)
     conditions: list[str] = field(default_factory=list)
+    rounding_is_measured: bool = False
 
     def scale(self, output: str) -> float:
         """The usual magnitude of an output: a sixteenth of the median over feeds of its RMS.
@@ -123,8 +128,8 @@ def measure_baseline(
 
     The baseline is its output without optimisation. Around it: the same again, inputs moved by
     a rounding error (weights, where no input is a float), every optimisation level, and one, two
-    and four threads instead of the default. An output that moved in jumps is shaken harder on
-    every feed, for where they fall is chance.
+    and four threads instead of the default, as far as there are cores. An output that moved in
+    jumps is shaken harder on every feed, for where they fall is chance.
 
     Args:
         reference: The unmodified model.
@@ -147,7 +152,8 @@ def measure_baseline(
         replace(settings, level=OptimizationLevel.ALL, threads=threads)
         for threads in _THREADS
         # Where it was said with how many threads to run, fewer than those are what else may be.
-        if settings.threads == 0 or threads < settings.threads
+        if threads <= (os.cpu_count() or 1)
+        and (settings.threads == 0 or threads < settings.threads)
     ]
     for condition in conditions:
         if condition.level not in baseline.failing_levels:
@@ -155,6 +161,7 @@ def measure_baseline(
             if condition.threads != settings.threads:
                 words = "1 thread" if condition.threads == 1 else f"{condition.threads} threads"
                 baseline.conditions.append(words)
+    _add_wide(baseline, reference, settings)
     jumping = _jumping(baseline)
     if jumping:
         _add_jitter(baseline, open_session(reference, settings), jumping, strong=True)
@@ -235,6 +242,45 @@ def _add_weight_jitter(baseline: Baseline, reference: Path, settings: SessionSet
         for noises, results in zip(baseline.noises, run_all(session, baseline.feeds), strict=True):
             for name, result in results.items():
                 noises[name].add(result)
+
+
+def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:
+    """Run a 16-bit reference without rounding to 16 bits: how far that moves it is its rounding.
+
+    On the CPU no other condition shows it: wherever a kernel is missing, and that is nearly
+    everywhere, the same casts stand at every optimisation level.
+    """
+    model = load_model(reference)
+    if coarsest_float(model) not in {"float16", "bfloat16"}:
+        return
+    wide = widened(model, _MOST_WEIGHTS)
+    if wide is None:
+        return
+    try:
+        session = open_session(wide, settings)
+        floats = {spec.name for spec in session.inputs if spec.dtype == "float32"}
+        results = [
+            session.run({k: v.astype(np.float32) if k in floats else v for k, v in feed.items()})
+            for feed in baseline.feeds.feeds
+        ]
+    except EvidenceError:
+        # An operator that only has 16 bits, or types that are computed: depth stands in for it.
+        return
+    names = [spec.name for spec in session.outputs]
+    by_name = [dict(zip(names, arrays, strict=True)) for arrays in results]
+    outputs = [spec.name for spec in baseline.outputs]
+    near = [
+        not _is_gross(noises[name], arrays[name])
+        for noises, arrays in zip(baseline.noises, by_name, strict=True)
+        for name in outputs
+    ]
+    if not all(near):
+        return
+    for noises, arrays in zip(baseline.noises, by_name, strict=True):
+        for name in outputs:
+            noises[name].add(arrays[name])
+    baseline.rounding_is_measured = True
+    baseline.conditions.append("no rounding to 16 bits")
 
 
 def _jumping(baseline: Baseline) -> list[str]:

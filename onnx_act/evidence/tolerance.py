@@ -14,10 +14,11 @@ the feed:
 
 The constants:
 
-* s is sqrt(depth), since rounding errors of successive operators are independent to first order
-  and add as a random walk, wherever there is nothing better: in 16 bits, where the CPU provider
-  computes in float32 between casts and so shows less noise than it makes elsewhere, and where no
-  condition moved the output at all. Where float32 noise was observed, depth is in it, and s = 1.
+* s is 1 where noise was observed, for depth is in it. In 16 bits that takes a run of the same model
+  with the same numbers in float32, since the CPU provider computes in float32 between casts that
+  stand at every optimisation level, and no other condition shows its rounding. Where there is
+  nothing better, s is sqrt(depth): rounding errors of successive operators are independent to
+  first order and add as a random walk.
 * g is 4 for float32 and float64, whose kernels accumulate in their own precision (longer sums show
   in the noise). 16-bit kernels accumulate in float32 and round once; the difference of two such
   roundings has root mean square 0.54 u of the value, and g = 0.6.

@@ -68,7 +68,7 @@ def judge_candidate(
     trials = [
         _OutputTrial(
             spec,
-            precision_of(spec.dtype, coarsest_dtype or ""),
+            _precision(spec.dtype, coarsest_dtype or "", baseline),
             baseline.scale(spec.name),
             depth,
             keeps_results=on_cpu is not None,
@@ -106,6 +106,12 @@ def judge_candidate(
         notes=tuple(notes),
         conditions=tuple(baseline.conditions),
     )
+
+
+def _precision(dtype: str, coarsest: str, baseline: Baseline) -> Precision:
+    precision = precision_of(dtype, coarsest)
+    is_measured = precision.noise_is_measured or baseline.rounding_is_measured
+    return replace(precision, noise_is_measured=is_measured)
 
 
 def _run_level(

@@ -351,3 +351,21 @@ def test_a_reference_that_changes_from_run_to_run_is_noted(tmp_path: Path) -> No
     path = save(tmp_path / "a.onnx", nodes, {})
     (provider,) = judge_equivalence(path, path).providers
     assert any("different results when it is run twice" in note for note in provider.notes)
+
+
+@pytest.mark.parametrize("slope", [0.1, 0.3])
+def test_a_slope_off_by_one_percent_fails_in_float16(tmp_path: Path, slope: float) -> None:
+    """However deep the model is said to be: its rounding was measured."""
+    found = verdict(tmp_path, Net(np.float16, slope), Net(np.float16, 1.01 * slope), depth=50)
+    assert not found.passed
+    assert "no rounding to 16 bits" in found.providers[0].conditions
+    folded = verdict(tmp_path, Net(np.float16, slope), Net(np.float16, slope, folded=True))
+    assert folded.passed, folded.reason
+
+
+def test_noise_is_measured_over_numbers_of_threads(tmp_path: Path) -> None:
+    path = Net().save(tmp_path / "a.onnx")
+    (provider,) = judge_equivalence(path, path).providers
+    assert "1 thread" in provider.conditions
+    (pinned,) = judge_equivalence(path, path, threads=1).providers
+    assert pinned.conditions == ()
