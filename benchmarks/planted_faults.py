@@ -4,8 +4,9 @@ Each fault is one of `faults.KINDS` at a node that is drawn. The candidate with 
 over as it is, with every inner name changed, or folded afterwards (BatchNormalization into
 convolutions, as a conversion does). Right is the value that the node of the fault makes; or, where
 the candidate has no such value any more, a finding with that node among those between the last
-values that agree and the first that does not, which is counted in a column of its own. A fault that changes no value beyond the noise floor, and no output by the
-verdict of `validate` either, cannot be found by anybody and is counted apart.
+values that agree and the first that does not, which is counted in a column of its own. A fault
+that changes no value beyond the noise floor, and no output by the verdict of `validate` either,
+cannot be found by anybody and is counted apart.
 
 Run: python benchmarks/planted_faults.py [FOLDER] [--faults N] [--seed N] [--json FILE]
 

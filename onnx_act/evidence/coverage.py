@@ -239,7 +239,9 @@ def _measured(
             made = [n for n in chunk if n not in feeds.feeds[0]]
             with opened(model, made, settings, folder) as session:
                 for feed in feeds.feeds:
-                    results = dict(zip(made, session.run(feed, made), strict=True))
+                    # Asked for no outputs, the runtime returns all of them.
+                    arrays = session.run(feed, made) if made else ()
+                    results = dict(zip(made, arrays, strict=True))
                     for name in chunk:
                         numbers.add(name, results[name] if name in results else feed[name])
     covered = numbers.covered()
