@@ -13,7 +13,7 @@ from ratios import measured_ratio
 
 import onnx_act
 from onnx_act.errors import EvidenceError
-from onnx_act.evidence.statistics import bootstrap_ratio
+from onnx_act.evidence.statistics import ratio_interval
 from onnx_act.graph.constants import Constants
 from onnx_act.graph.finding import find_sites
 from onnx_act.graph.model import load_model
@@ -107,7 +107,7 @@ def on_openvino(python: Path, source: Path, folder: Path, seconds: float) -> dic
     found = {key: told[key] for key in ("version", "left_to_cpu")} | {"apart": apart}
     if not apart <= _OPENVINO_RELATIVE:
         return {**found, "equivalent": False, "reason": f"its results are off by {apart:.1g}"}
-    interval = bootstrap_ratio(told["rounds"])
+    interval = ratio_interval(told["rounds"])
     ratio = {
         "median": interval.median,
         "low": interval.low,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from onnx_act.evidence.statistics import ENOUGH_ROUNDS, Interval, bootstrap_ratio
+from onnx_act.evidence.statistics import ENOUGH_ROUNDS, Interval, ratio_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def session_interval(
         seed: Seeds the resampling.
         looked_often: Whether measuring stops as soon as the interval is narrow.
     """
-    interval = bootstrap_ratio(rounds, seed=seed, looked_often=looked_often)
+    interval = ratio_interval(rounds, seed=seed, looked_often=looked_often)
     count = sum(bool(blocks) for blocks in rounds)
     doubt = _LEAST_DOUBT if count >= ENOUGH_ROUNDS else _ONE_PAIR_DOUBT ** (1.0 / math.sqrt(count))
     return Interval(interval.median, interval.low / doubt, interval.high * doubt)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from onnx_act.evidence.statistics import (
-    bootstrap_ratio,
     percentile,
+    ratio_interval,
     student_t95,
+    trimmed_interval,
     weighted_percentile,
     wilson_interval,
 )
@@ -50,7 +51,7 @@ def test_the_interval_holds_its_ratio_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     inside = 0
     for trial in range(300):
-        interval = bootstrap_ratio(rounds(rng, 1.0), seed=trial, resamples=400)
+        interval = ratio_interval(rounds(rng, 1.0), seed=trial, resamples=400)
         assert interval.low <= interval.median <= interval.high
         inside += interval.low <= 1.0 <= interval.high
     # 95 % of 300 is 285, with a standard deviation of 4; too wide would be no use either.
@@ -59,12 +60,38 @@ def test_the_interval_holds_its_ratio_as_often_as_it_says() -> None:
 
 def test_the_interval_is_narrow_enough_to_show_three_percent() -> None:
     rng = np.random.default_rng(2)
-    shown = sum(bootstrap_ratio(rounds(rng, 1.03), resamples=400).low > 1.0 for _ in range(50))
+    shown = sum(ratio_interval(rounds(rng, 1.03), resamples=400).low > 1.0 for _ in range(50))
     assert shown >= 48
 
 
 def test_the_bootstrap_is_seeded() -> None:
     blocks = [[1.0, 1.1, 0.9, 1.05]]
-    assert bootstrap_ratio(blocks, seed=1) == bootstrap_ratio(blocks, seed=1)
+    assert ratio_interval(blocks, seed=1) == ratio_interval(blocks, seed=1)
     with pytest.raises(ValueError, match="no block"):
-        bootstrap_ratio([[]])
+        ratio_interval([[]])
+
+
+def test_a_trimmed_mean_of_few_is_the_mean_of_student() -> None:
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    middle, half = trimmed_interval(values, student_t95)
+    assert middle == 4.0
+    assert half == pytest.approx(3.182 * values.std(ddof=1) / 2.0)
+
+
+def test_a_trimmed_mean_against_a_worked_example() -> None:
+    """Of 8, one is cut at each end: 6 left, whose ends stand in for those that were cut."""
+    values = np.array([100.0, 3.0, 1.0, 2.0, 4.0, 5.0, 6.0, -50.0])
+    middle, half = trimmed_interval(values, float)
+    assert middle == 3.5
+    pulled_in = np.array([1.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 6.0])
+    # The quantile here is the degrees of freedom, 5; the share that is left is 6 / 8.
+    assert half == pytest.approx(5 * pulled_in.std(ddof=1) / (6 / 8 * math.sqrt(8)))
+
+
+def test_one_disturbed_round_of_many_hardly_matters() -> None:
+    rng = np.random.default_rng(4)
+    calm = [[math.exp(x)] for x in rng.normal(0.03, 0.003, 24)]
+    disturbed = [*calm[:-1], [0.6]]
+    first, second = ratio_interval(calm), ratio_interval(disturbed)
+    assert abs(first.median / second.median - 1.0) < 0.001
+    assert second.high / second.low - 1.0 < 1.5 * (first.high / first.low - 1.0)
