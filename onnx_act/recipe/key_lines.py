@@ -62,10 +62,13 @@ class _Scanner:
                 if is_list:
                     lists[table] = lists.get(table, -1) + 1
                     table = (*table, lists[table])
-                self.lines.setdefault(table, line)
+                for end in range(1, len(table) + 1):
+                    self.lines.setdefault(table[:end], line)
                 self.at = self._end_of_line()
             else:
                 self._pair(table)
+                # A date may hold a space, and what follows a value is a comment.
+                self.at = self._end_of_line()
         return self.lines
 
     def _inside(self, keys: KeyPath, lists: dict[KeyPath, int]) -> KeyPath:
