@@ -152,7 +152,10 @@ def models_in(folder: Path | None) -> Iterator[tuple[str, onnx.ModelProto]]:
                 sys.exit(1)
         except (EvidenceError, ModelError):
             continue
-        yield path.name, onnx.load(path)
+        model = onnx.load(path)
+        for number, node in enumerate(model.graph.node):
+            node.name = node.name or f"node {number}"
+        yield path.name, model
 
 
 def run(models: list[tuple[str, onnx.ModelProto]], count: int, seed: int) -> list[Trial]:
@@ -171,6 +174,8 @@ def run(models: list[tuple[str, onnx.ModelProto]], count: int, seed: int) -> lis
             if trial is None:
                 continue
             found.append(trial)
+            if len(found) % 20 == 0:
+                print(f"{len(found)} faults, {100 * rate(found):.1f} % named", flush=True)
             if trial.outcome in {"elsewhere", "missed"}:
                 print(f"{trial.outcome}: {trial}", flush=True)
     return found
