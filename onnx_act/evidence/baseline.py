@@ -163,7 +163,7 @@ def measure_baseline(
                 baseline.conditions.append(words)
     _add_wide(baseline, reference, settings)
     jumping = _jumping(baseline)
-    if jumping:
+    if any(jumping):
         _add_jitter(baseline, open_session(reference, settings), jumping, strong=True)
     return baseline
 
@@ -199,7 +199,8 @@ def _without_optimisation(
         if not spec.is_tensor
     ]
     _add_repetition(baseline, session)
-    _add_jitter(baseline, session, [spec.name for spec in baseline.outputs])
+    names = [spec.name for spec in baseline.outputs]
+    _add_jitter(baseline, session, [names] * len(baseline.noises))
     return baseline
 
 
@@ -220,10 +221,12 @@ def _add_repetition(baseline: Baseline, session: Session) -> None:
 
 
 def _add_jitter(
-    baseline: Baseline, session: Session, outputs: Sequence[str], *, strong: bool = False
+    baseline: Baseline, session: Session, wanted: Sequence[Sequence[str]], *, strong: bool = False
 ) -> None:
-    for index, (noises, feed) in enumerate(zip(baseline.noises, baseline.feeds.feeds, strict=True)):
-        for repetition in range(_JITTERS):
+    """Move inputs by rounding errors, and take in what that does to outputs, named by feed."""
+    feeds = zip(baseline.noises, baseline.feeds.feeds, wanted, strict=True)
+    for index, (noises, feed, outputs) in enumerate(feeds):
+        for repetition in range(_JITTERS if outputs else 0):
             moved = jittered(feed, np.random.default_rng((index, repetition)), strong=strong)
             if moved is None:
                 return
@@ -283,17 +286,26 @@ def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) ->
     baseline.conditions.append("no rounding to 16 bits")
 
 
-def _jumping(baseline: Baseline) -> list[str]:
-    """Outputs whose noise comes in jumps, on one feed at least."""
-    return [
-        spec.name
-        for spec in baseline.outputs
-        if any(
-            noises[spec.name].mismatches
+def _jumping(baseline: Baseline) -> list[list[str]]:
+    """For each feed, the outputs whose noise comes in jumps, on it or on any that is not extreme.
+
+    An extreme feed speaks for itself alone: what an exponential makes of a rounding error of a huge
+    number is a jump, and to shake the others for it would allow them more than they move.
+    """
+    here = [
+        {
+            spec.name
+            for spec in baseline.outputs
+            if noises[spec.name].mismatches
             or noises[spec.name].comes_in_jumps(precision_of(spec.dtype))
-            for noises in baseline.noises
-        )
+        }
+        for noises in baseline.noises
     ]
+    extreme = baseline.feeds.is_extreme
+    usual = {
+        name for names, alone in zip(here, extreme, strict=True) if not alone for name in names
+    }
+    return [sorted(usual | names) for names in here]
 
 
 def _add_condition(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:

@@ -6,11 +6,13 @@ import numpy as np
 from onnx import helper
 from small_models import Net, save
 
+from onnx_act.evidence.baseline import equivalence_settings, measure_baseline
 from onnx_act.evidence.drift import measure_drift
 from onnx_act.evidence.equivalence import judge_equivalence
+from onnx_act.evidence.precision import precision_of
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
 from onnx_act.runtime.kinds import KINDS, ORDINARY
-from onnx_act.runtime.session import open_session
+from onnx_act.runtime.session import CPU, open_session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,3 +100,23 @@ def test_drift_is_that_on_ordinary_inputs(tmp_path: Path) -> None:
     assert set(drift.origin) == ORDINARY - {"data"}
     assert drift.feeds == 4
     assert drift == measure_drift(before, after, threads=1, request=FeedRequest(count=4))
+
+
+def test_jumps_on_huge_inputs_do_not_widen_the_noise_of_others(tmp_path: Path) -> None:
+    """exp(x / 200) of a rounding error of 10,000 is a jump; that of 3 is none."""
+    nodes = [
+        helper.make_node("Div", ["x", "big"], ["d"]),
+        helper.make_node("Exp", ["d"], ["y"]),
+    ]
+    inputs = [("x", None, ("N", 64))]
+    path = save(tmp_path / "m.onnx", nodes, {"big": np.array([200.0], np.float32)}, inputs=inputs)
+    settings = equivalence_settings(CPU, 1)
+    found = {
+        count: measure_baseline(path, settings, FeedRequest(count=count), most=16)
+        for count in (5, 6)
+    }
+    precision = precision_of("float32")
+    jumps = [noise["y"].comes_in_jumps(precision) for noise in found[6].noises]
+    assert jumps == [False] * 5 + [True]
+    for with_huge, without in zip(found[6].noises, found[5].noises, strict=False):
+        assert with_huge["y"].max_abs == without["y"].max_abs
