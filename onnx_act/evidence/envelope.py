@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _MARGIN: Final = 1e-12
 _MOST_STAIRS: Final = 4096
 _MOST_POINTS: Final = 256
-_PEELINGS: Final = 32
-_SORTABLE: Final = 1 << 16
+_SORTABLE: Final = 1 << 15
+_SAMPLE: Final = 1 << 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +93,22 @@ def envelope_of(magnitudes: Floats, deviations: Floats) -> Envelope:
 
 
 def _stairs(m: Floats, d: Floats) -> tuple[Floats, Floats]:
-    """The points that none with a smaller magnitude reaches, by magnitude.
+    """The points whose deviation none of a smaller or the same magnitude reaches, by magnitude.
 
-    The largest deviation is one, and no point beyond it is; so is the largest before it. That
-    takes most of the points away before they need to be sorted.
+    Of many points, those of a sample take most others away before the rest needs to be sorted.
     """
-    tops: list[tuple[float, float]] = []
-    for _ in range(_PEELINGS):
-        if m.size <= _SORTABLE:
-            break
-        largest = d.max()
-        at = float(m[d == largest].min())
-        tops.append((at, float(largest)))
-        before = m < at
-        m, d = m[before], d[before]
+    if m.size > _SORTABLE:
+        step = m.size // _SAMPLE
+        sample_m, sample_d = _stairs(m[::step], d[::step])
+        place = np.searchsorted(sample_m, m, side="right") - 1
+        above = (place < 0) | (d > sample_d[place])
+        m, d = np.concatenate([sample_m, m[above]]), np.concatenate([sample_d, d[above]])
     order = np.lexsort((-d, m))
     m, d = m[order], d[order]
     if d.size:
         rising = np.concatenate([[True], d[1:] > np.maximum.accumulate(d)[:-1]])
         m, d = m[rising], d[rising]
-    tops.reverse()
-    more = np.array(tops, np.float64).reshape(-1, 2)
-    return np.concatenate([m, more[:, 0]]), np.concatenate([d, more[:, 1]])
+    return m, d
 
 
 def _thinned(m: Floats, d: Floats, most: int) -> tuple[Floats, Floats]:
