@@ -14,13 +14,15 @@ from onnx_act.errors import EvidenceError
 from onnx_act.evidence.baseline import equivalence_settings
 from onnx_act.evidence.compare import as_float64
 from onnx_act.evidence.looking import cut_by_size, opened, value_sizes
-from onnx_act.evidence.noise import OutputNoise, jittered
+from onnx_act.evidence.noise import OutputNoise, jittered, root_mean_square
 from onnx_act.evidence.pairing import FeedAdapter
 from onnx_act.evidence.precision import precision_of
 from onnx_act.evidence.tolerance import judge_output
 from onnx_act.graph.statistics import coarsest_float, float_weights
+from onnx_act.graph.taps import tapped
+from onnx_act.graph.widen import widened
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
-from onnx_act.runtime.session import OptimizationLevel
+from onnx_act.runtime.session import OptimizationLevel, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 
 _JITTERS: Final = 2
 _FLIP_FACTOR: Final = 3
+_SHORT: Final = frozenset({"float16", "bfloat16"})
+# What is further off than one part in 128 is computed otherwise, and not noise.
+_GROSS: Final = 2.0**-7
 # Weights are moved in memory, where no input can be: as many bytes of them as that.
 _MOST_WEIGHTS: Final = 1 << 28
 # The usual magnitude of a value is at least this share of its median over feeds, as of outputs.
@@ -162,14 +167,18 @@ class Comparison:
             except EvidenceError as error:
                 raise EvidenceError(f"the candidate does not run: {error}") from error
             noisy = self._noisy_sessions(stack, own)
+            wide = self._wide_session(own)
             seen = _tensors(plain), _tensors(other)
             kept = [w for w in wanted if w.reference in seen[0] and w.candidate in seen[1]]
             found = {w.reference: Compared() for w in kept}
             sizes: dict[str, list[float]] = {w.reference: [] for w in kept}
             flips: dict[str, list[int]] = {w.reference: [0, 0] for w in kept}
             names = [w.reference for w in kept]
+            if not names:
+                return {}
             for number, feed in enumerate(self._feeds.feeds):
                 noises = self._noise(names, plain, noisy, feed, number)
+                measured = _without_rounding(noises, wide, feed)
                 results = other.run(adapt(feed), [w.candidate for w in kept])
                 for one, result in zip(kept, results, strict=True):
                     self._judge(
@@ -180,6 +189,7 @@ class Comparison:
                         noises[one.reference],
                         result,
                         number,
+                        is_measured=one.reference in measured,
                     )
             return found
 
@@ -221,6 +231,17 @@ class Comparison:
         ]
         return found
 
+    def _wide_session(self, names: Sequence[str]) -> Session | None:
+        """A reference of 16 bits without rounding to 16 bits; None where there is none."""
+        if self._coarsest not in _SHORT:
+            return None
+        wide = widened(tapped(self._reference, names), _MOST_WEIGHTS)
+        try:
+            return None if wide is None else open_session(wide, self._settings)
+        except EvidenceError:
+            # An operator that only has 16 bits: depth stands in for what its rounding does.
+            return None
+
     def _movable_weights(self) -> list[dict[str, Array]]:
         """Weights moved by a rounding error, for a model whose inputs cannot be: tokens."""
         if any(jittered(feed, np.random.default_rng(0)) for feed in self._feeds.feeds):
@@ -247,18 +268,23 @@ class Comparison:
         noise: OutputNoise,
         result: Array,
         number: int,
+        *,
+        is_measured: bool,
     ) -> None:
         baseline = noise.baseline
         sizes.append(noise.rms)
         compared.noise = max(compared.noise, noise.max_abs)
+        precision = max(
+            precision_of(baseline.dtype.name, self._coarsest),
+            precision_of(result.dtype.name),
+            key=attrgetter("unit"),
+        )
+        if is_measured:
+            precision = replace(precision, noise_is_measured=True)
         judged = judge_output(
             noise,
             result,
-            precision=max(
-                precision_of(baseline.dtype.name, self._coarsest),
-                precision_of(result.dtype.name),
-                key=attrgetter("unit"),
-            ),
+            precision=precision,
             depth=one.depth,
             scale=_SCALE_SHARE * float(np.median(sizes)),
         )
@@ -271,6 +297,35 @@ class Comparison:
         if severity > compared.severity:
             compared.severity, compared.criterion = severity, judged.criterion
         _take_numbers(compared, baseline, result, number)
+
+
+def _without_rounding(
+    noises: Mapping[str, OutputNoise], wide: Session | None, feed: Mapping[str, Array]
+) -> set[str]:
+    """Take in what the reference gives without rounding to 16 bits; for which values it did."""
+    if wide is None:
+        return set()
+    floats = {spec.name for spec in wide.inputs if spec.dtype == "float32"}
+    adapted = {k: v.astype(np.float32) if k in floats else v for k, v in feed.items()}
+    names = [name for name in noises if name in _tensors(wide)]
+    try:
+        results = dict(zip(names, wide.run(adapted, names), strict=True))
+    except EvidenceError:
+        return set()
+    near = {
+        n for n, array in results.items() if noises[n].is_float and not _is_gross(noises[n], array)
+    }
+    for name in near:
+        noises[name].add(results[name])
+    return near
+
+
+def _is_gross(noise: OutputNoise, other: Array) -> bool:
+    if other.shape != noise.baseline.shape:
+        return True
+    r, o = as_float64(noise.baseline), as_float64(other)
+    both = np.isfinite(r) & np.isfinite(o)
+    return root_mean_square(o[both] - r[both]) > _GROSS * noise.rms
 
 
 def _tensors(session: Session) -> set[str]:
