@@ -159,7 +159,7 @@ def measure_latency(
     looked_often = precision is not None
     ratio = None
     if model_b is not None:
-        ratio = judge_ratio(rounds.ratios, seed=rounds.request.seed, looked_often=looked_often)
+        ratio = judge_ratio(rounds.ratios, looked_often=looked_often)
     timings = [_timing(rounds, index) for index in range(len(rounds.paths))]
     return Latency(
         provider=provider,
@@ -188,7 +188,6 @@ def _timing(rounds: Rounds, index: int) -> Timing:
     copying = rounds.copying[index]
     interval = session_interval(
         rounds.medians[index],
-        seed=rounds.request.seed,
         looked_often=rounds.precision is not None,
     )
     return Timing(

@@ -40,17 +40,14 @@ class Ratio:
     resolution: float
 
 
-def judge_ratio(
-    rounds: Sequence[Sequence[float]], *, seed: int = 0, looked_often: bool = False
-) -> Ratio:
+def judge_ratio(rounds: Sequence[Sequence[float]], *, looked_often: bool = False) -> Ratio:
     """The ratio of two times with its interval and what it shows.
 
     Args:
         rounds: For every pair of sessions, time A / time B of each block; at least one block.
-        seed: Seeds the resampling.
         looked_often: Whether measuring stops as soon as the interval is narrow.
     """
-    interval = session_interval(rounds, seed=seed, looked_often=looked_often)
+    interval = session_interval(rounds, looked_often=looked_often)
     verdict = "no difference shown"
     if sum(len(blocks) for blocks in rounds) >= MINIMUM_BLOCKS:
         if interval.low > 1.0:
@@ -60,17 +57,14 @@ def judge_ratio(
     return Ratio(interval.median, interval.low, interval.high, verdict, half_width(interval))
 
 
-def session_interval(
-    rounds: Sequence[Sequence[float]], *, seed: int = 0, looked_often: bool = False
-) -> Interval:
+def session_interval(rounds: Sequence[Sequence[float]], *, looked_often: bool = False) -> Interval:
     """An interval of what rounds of fresh sessions measure, with the doubt that they share.
 
     Args:
         rounds: For every round, the times or ratios of its blocks; positive, at least one.
-        seed: Seeds the resampling.
         looked_often: Whether measuring stops as soon as the interval is narrow.
     """
-    interval = ratio_interval(rounds, seed=seed, looked_often=looked_often)
+    interval = ratio_interval(rounds, looked_often=looked_often)
     count = sum(bool(blocks) for blocks in rounds)
     doubt = _LEAST_DOUBT if count >= ENOUGH_ROUNDS else _ONE_PAIR_DOUBT ** (1.0 / math.sqrt(count))
     return Interval(interval.median, interval.low / doubt, interval.high * doubt)
@@ -81,7 +75,7 @@ def half_width(interval: Interval) -> float:
     return max(interval.median / interval.low, interval.high / interval.median) - 1.0
 
 
-def is_narrow(rounds: Sequence[Sequence[float]], precision: float, *, seed: int = 0) -> bool:
+def is_narrow(rounds: Sequence[Sequence[float]], precision: float) -> bool:
     """Whether measuring may stop: the interval is no wider than asked for to either side.
 
     Where the interval lies plays no part, so that stopping favours no verdict.
@@ -89,8 +83,7 @@ def is_narrow(rounds: Sequence[Sequence[float]], precision: float, *, seed: int 
     Args:
         rounds: As for `session_interval`, with looking often.
         precision: The half-width wanted, as a part of the estimate.
-        seed: Seeds the resampling.
     """
     if sum(bool(blocks) for blocks in rounds) < ENOUGH_ROUNDS:
         return False
-    return half_width(session_interval(rounds, seed=seed, looked_often=True)) <= precision
+    return half_width(session_interval(rounds, looked_often=True)) <= precision

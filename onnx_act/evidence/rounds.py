@@ -137,7 +137,6 @@ class Rounds:
             if self.precision is not None and is_narrow(
                 self.ratios if len(self.paths) == 2 else self.medians[0],
                 self.precision,
-                seed=self.request.seed,
             ):
                 self.is_precise = True
                 return
