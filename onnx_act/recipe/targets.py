@@ -55,7 +55,7 @@ class ProviderTargets:
     providers: tuple[str, ...]
     feeds: FeedRequest = field(default_factory=FeedRequest)
     threads: int = 1
-    known: Mapping[str, float] = field(default_factory=dict)
+    known: Mapping[str, float] = field(default_factory=dict, compare=False)
     found: dict[str, float] = field(default_factory=dict, init=False, compare=False)
     _traces: _Traces = field(default_factory=dict, init=False, repr=False, compare=False)
 
