@@ -40,7 +40,8 @@ from onnx_act.rewrite.simplify_activation import SimplifyActivation
 from onnx_act.rewrite.swap_activation import SwapActivation
 from onnx_act.rewrite.swap_request import parse_swap
 from onnx_act.rewrite.undo_fusion import UndoFusion
-from onnx_act.runtime.kinds import KINDS, make_feeds
+from onnx_act.runtime.feeds import make_feeds
+from onnx_act.runtime.kinds import KINDS
 from onnx_act.runtime.probe import can_run
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings, open_session
 
