@@ -134,11 +134,6 @@ class Session:
         self._specs = {spec.name: spec for spec in (*self.inputs, *self.outputs)}
 
     @property
-    def native(self) -> onnxruntime.InferenceSession:
-        """The runtime's own object, for the other files of this package."""
-        return self._native
-
-    @property
     def tensor_outputs(self) -> tuple[TensorSpec, ...]:
         """The outputs that are tensors, in order."""
         return tuple(spec for spec in self.outputs if spec.is_tensor)
