@@ -7,9 +7,18 @@ question (`mutations_truth`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from mutations_weights import (
+    bias_changed,
+    bit_changed,
+    channels_changed,
+    one_of,
+    rounded_changed,
+    scale_changed,
+    scale_sign_changed,
+)
 from onnx import helper
 from proto_edits import (
     array_of,
@@ -24,7 +33,7 @@ from proto_edits import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import onnx
 
@@ -42,13 +51,9 @@ _ANOTHER: Final = {
 _ORDERED: Final = ("Sub", "Div", "Pow", "Less", "Greater")
 
 
-def _one(rng: np.random.Generator, found: Sequence[Any]) -> Any:
-    return found[int(rng.integers(len(found)))] if len(found) else None
-
-
 def _slope(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """A slope 1 % off."""
-    node = _one(rng, nodes_of(model, *_SLOPED, "PRelu"))
+    node = one_of(rng, nodes_of(model, *_SLOPED, "PRelu"))
     if node is None:
         return None
     if node.op_type == "PRelu":
@@ -64,19 +69,6 @@ def _slope(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     return f"{node.op_type} {node.output[0]}"
 
 
-def _bias(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """The bias of one channel lost."""
-    biased = [n for n in nodes_of(model, "Conv", "ConvTranspose", "Gemm") if len(n.input) > 2]
-    node = _one(rng, biased)
-    bias = None if node is None else array_of(model, node.input[2])
-    if bias is None or not is_floats(bias) or not np.any(bias):
-        return None
-    where = _one(rng, np.flatnonzero(bias))
-    bias.flat[where] = 0
-    set_array(model, node.input[2], bias)
-    return f"{node.op_type} {node.output[0]} [{where}]"
-
-
 def _pad_side(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """Padding at the other side."""
     padded = [
@@ -84,7 +76,7 @@ def _pad_side(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
         for n in nodes_of(model, "Conv", "MaxPool", "AveragePool")
         if any(p > 0 for p in attribute_of(n, "pads", []))
     ]
-    node = _one(rng, padded)
+    node = one_of(rng, padded)
     if node is None:
         return None
     pads = list(attribute_of(node, "pads"))
@@ -103,7 +95,7 @@ def _pad_value(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     constant = [
         n for n in nodes_of(model, "Pad") if attribute_of(n, "mode", b"constant") == b"constant"
     ]
-    node = _one(rng, constant)
+    node = one_of(rng, constant)
     if node is None:
         return None
     if opset_of(model) < 11:
@@ -119,7 +111,7 @@ def _pad_value(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _operands(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """The operands of an operator exchanged that does not commute."""
-    node = _one(rng, nodes_of(model, *_ORDERED))
+    node = one_of(rng, nodes_of(model, *_ORDERED))
     if node is None or node.input[0] == node.input[1]:
         return None
     first, second = node.input[0], node.input[1]
@@ -129,7 +121,7 @@ def _operands(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _branches(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """The branches of an If exchanged."""
-    node = _one(rng, nodes_of(model, "If"))
+    node = one_of(rng, nodes_of(model, "If"))
     if node is None:
         return None
     for attribute in node.attribute:
@@ -140,7 +132,7 @@ def _branches(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _gelu_mode(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """GELU by tanh for GELU by erf, or the other way."""
-    node = _one(rng, [n for n in nodes_of(model, "Gelu") if n.domain in {"", "ai.onnx"}])
+    node = one_of(rng, [n for n in nodes_of(model, "Gelu") if n.domain in {"", "ai.onnx"}])
     if node is None:
         return None
     now = attribute_of(node, "approximate", b"none")
@@ -150,7 +142,7 @@ def _gelu_mode(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _bound(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """A bound moved by 5 %."""
-    node = _one(rng, nodes_of(model, "Clip"))
+    node = one_of(rng, nodes_of(model, "Clip"))
     if node is None:
         return None
     for index, name in ((2, "max"), (1, "min")):
@@ -163,42 +155,6 @@ def _bound(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
             set_array(model, node.input[index], (bound * 0.95).astype(bound.dtype))
             return f"Clip {node.output[0]}"
     return None
-
-
-def _scale_sign(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """One channel folded with the wrong sign."""
-    node = _one(rng, nodes_of(model, "BatchNormalization", "Conv", "Gemm"))
-    weights = None if node is None else array_of(model, node.input[1])
-    if weights is None or not is_floats(weights):
-        return None
-    transposed = node.op_type == "Gemm" and not attribute_of(node, "transB", 0)
-    channels = np.moveaxis(weights, -1, 0) if transposed else weights
-    where = int(rng.integers(len(channels)))
-    channels[where] = -channels[where]
-    set_array(model, node.input[1], weights)
-    return f"{node.op_type} {node.output[0]} [{where}]"
-
-
-def _bit(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """One bit of one weight flipped: the exponent's lowest or the mantissa's highest."""
-    held = {
-        name
-        for n in nodes_of(model, "Conv", "Gemm", "MatMul", "ConvTranspose")
-        for name in n.input[1:2]
-        if name in tensors_of(model)
-    }
-    name = _one(rng, sorted(held))
-    weights = None if name is None else array_of(model, name)
-    if weights is None or not is_floats(weights) or weights.dtype.itemsize not in {2, 4}:
-        return None
-    # Of the larger half: a bit of a weight that is nearly zero is nearly nothing.
-    large = np.flatnonzero(np.abs(weights) >= np.median(np.abs(weights)))
-    where = _one(rng, large)
-    lowest = {2: 10, 4: 23}[weights.dtype.itemsize] - int(rng.integers(2))
-    bits = weights.reshape(-1).view(f"u{weights.dtype.itemsize}")
-    bits[where] ^= 1 << lowest
-    set_array(model, name, weights)
-    return f"{name} [{where}] bit {lowest}"
 
 
 def _kink(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:  # noqa: ARG001 - the first
@@ -214,7 +170,7 @@ def _kink(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:  # no
 
 def _axis(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """Another axis, or two exchanged in a Transpose."""
-    node = _one(rng, nodes_of(model, "Concat", "Softmax", "Transpose", "LogSoftmax", "Gather"))
+    node = one_of(rng, nodes_of(model, "Concat", "Softmax", "Transpose", "LogSoftmax", "Gather"))
     if node is None:
         return None
     if node.op_type == "Transpose":
@@ -232,7 +188,7 @@ def _axis(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 def _epsilon(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """An epsilon of 1e-3 for 1e-5, or the other way."""
     kinds = ("BatchNormalization", "LayerNormalization", "InstanceNormalization")
-    node = _one(rng, nodes_of(model, *kinds))
+    node = one_of(rng, nodes_of(model, *kinds))
     if node is None:
         return None
     now = attribute_of(node, "epsilon", 1e-5)
@@ -242,7 +198,7 @@ def _epsilon(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _stride(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """A kernel that is moved or spread otherwise, to the same shape where that can be."""
-    node = _one(rng, [n for n in nodes_of(model, "Conv") if attribute_of(n, "kernel_shape")])
+    node = one_of(rng, [n for n in nodes_of(model, "Conv") if attribute_of(n, "kernel_shape")])
     if node is None:
         return None
     kernel = attribute_of(node, "kernel_shape")
@@ -258,7 +214,7 @@ def _stride(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _another(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """Another activation."""
-    node = _one(rng, nodes_of(model, *_ANOTHER))
+    node = one_of(rng, nodes_of(model, *_ANOTHER))
     if node is None:
         return None
     was = node.op_type
@@ -275,24 +231,12 @@ def _constant(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
             held = array_of(model, name)
             if held is not None and is_floats(held) and held.size == 1 and np.any(held):
                 found.append((node, name, held))
-    chosen = _one(rng, found)
+    chosen = one_of(rng, found)
     if chosen is None:
         return None
     node, name, held = chosen
     set_array(model, name, (held * 1.01).astype(held.dtype))
     return f"{node.op_type} {node.output[0]}"
-
-
-def _channels(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """Two output channels of a Conv exchanged."""
-    node = _one(rng, nodes_of(model, "Conv"))
-    weights = None if node is None else array_of(model, node.input[1])
-    if weights is None or not is_floats(weights) or len(weights) < 2:
-        return None
-    a, b = (int(i) for i in rng.choice(len(weights), 2, replace=False))
-    weights[[a, b]] = weights[[b, a]]
-    set_array(model, node.input[1], weights)
-    return f"Conv {node.output[0]} [{a}] and [{b}]"
 
 
 def _residual(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
@@ -303,7 +247,7 @@ def _residual(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
         for n in nodes_of(model, "Add", "Mul")
         if n.input[0] not in held and n.input[1] not in held
     ]
-    node = _one(rng, both)
+    node = one_of(rng, both)
     if node is None:
         return None
     node.op_type = "Identity"
@@ -314,46 +258,16 @@ def _residual(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 def _counting(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """Padding counted in an average that was not, or the other way."""
     padded = [n for n in nodes_of(model, "AveragePool") if any(attribute_of(n, "pads", []))]
-    node = _one(rng, padded)
+    node = one_of(rng, padded)
     if node is None:
         return None
     set_attribute(node, "count_include_pad", 1 - attribute_of(node, "count_include_pad", 0))
     return f"AveragePool {node.output[0]}"
 
 
-def _scale(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """The step of a quantisation, or the scale of a normalisation, 1 % off."""
-    kinds = ("QuantizeLinear", "DequantizeLinear", "BatchNormalization", "LayerNormalization")
-    node = _one(rng, nodes_of(model, *kinds))
-    held = None if node is None else array_of(model, node.input[1])
-    if held is None or not is_floats(held):
-        return None
-    set_array(model, node.input[1], (held * 1.01).astype(held.dtype))
-    return f"{node.op_type} {node.output[0]}"
-
-
-def _rounded(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
-    """The weights of one operator rounded to 8 bits of mantissa less than they have."""
-    held = {
-        name
-        for n in nodes_of(model, "Conv", "Gemm", "MatMul")
-        for name in n.input[1:2]
-        if name in tensors_of(model)
-    }
-    name = _one(rng, sorted(held))
-    weights = None if name is None else array_of(model, name)
-    if weights is None or not is_floats(weights) or weights.dtype.itemsize not in {2, 4}:
-        return None
-    step = {2: 6, 4: 19}[weights.dtype.itemsize]
-    bits = weights.view(f"u{weights.dtype.itemsize}")
-    bits &= np.array(~((1 << step) - 1) & ((1 << 8 * bits.dtype.itemsize) - 1), bits.dtype)
-    set_array(model, name, weights)
-    return f"{name} cut to {weights.dtype.name} without {step} bits"
-
-
 def _resize(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """Another way to resize."""
-    node = _one(rng, nodes_of(model, "Resize", "Upsample"))
+    node = one_of(rng, nodes_of(model, "Resize", "Upsample"))
     if node is None:
         return None
     now = attribute_of(node, "mode", b"nearest")
@@ -363,7 +277,7 @@ def _resize(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
 
 def _lost_scaling(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
     """A factor lost: alpha of a Gemm, or a Mul by a constant made an Identity."""
-    node = _one(rng, nodes_of(model, "Gemm", "Mul"))
+    node = one_of(rng, nodes_of(model, "Gemm", "Mul"))
     if node is None:
         return None
     if node.op_type == "Gemm":
@@ -382,26 +296,26 @@ def _lost_scaling(model: onnx.ModelProto, rng: np.random.Generator) -> str | Non
 #: What to call each kind of wrong change -> how it is made.
 WRONG: Final[dict[str, Wrong]] = {
     "slope off by 1 %": _slope,
-    "bias of a channel lost": _bias,
+    "bias of a channel lost": bias_changed,
     "padding at the other side": _pad_side,
     "padding by another value": _pad_value,
     "operands exchanged": _operands,
     "branches of If exchanged": _branches,
     "GELU mode exchanged": _gelu_mode,
     "bound moved by 5 %": _bound,
-    "scale of a channel negated": _scale_sign,
-    "one bit of a weight flipped": _bit,
+    "scale of a channel negated": scale_sign_changed,
+    "one bit of a weight flipped": bit_changed,
     "Relu for LeakyRelu": _kink,
     "another axis": _axis,
     "another epsilon": _epsilon,
     "another stride or dilation": _stride,
     "another activation": _another,
     "constant off by 1 %": _constant,
-    "channels exchanged": _channels,
+    "channels exchanged": channels_changed,
     "summand or factor left out": _residual,
     "padding counted in a mean": _counting,
-    "scale or step off by 1 %": _scale,
-    "weights cut short": _rounded,
+    "scale or step off by 1 %": scale_changed,
+    "weights cut short": rounded_changed,
     "another way to resize": _resize,
     "factor lost": _lost_scaling,
 }
