@@ -103,7 +103,10 @@ def validate(
         present(Report("validate", (entry,), invoked()), output, report)
         return
     if reference is None or candidate is None:
-        raise UsageError("name the REFERENCE and the CANDIDATE, or metrics with --rejudge FILE")
+        raise UsageError(
+            "missing argument: name the REFERENCE and the CANDIDATE, or metrics with "
+            "--rejudge FILE; see onnx-act validate --help"
+        )
     check_report_paths(report or [], [reference, candidate, data])
     providers = require_providers(provider or [])
     feeds = make_feed_request(
