@@ -332,14 +332,12 @@ def bench(
     `latency` has an entry for each.
 
     Args:
-        model: the first model; the original, where there is one.
-        other: another to compare it with.
+        model, other: the first model, which is the original, and one to compare it with.
         seconds: how long measuring times may take, per provider, in all combinations together.
         providers: where to run, by short or full name; the CPU when empty.
         data: real inputs; the first batch of them is used.
         shapes: sizes of inputs whose dimensions are free.
-        input_ranges: as of `convert`.
-        normalize: as of `convert`.
+        input_ranges, normalize: as of `convert`.
         seed: seeds generated inputs and the order of runs.
         threads: threads within an operator, one number or several; 0 for the runtime's default.
         levels: optimisation levels of the runtime: "disable", "basic", "extended", "all".
