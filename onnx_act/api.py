@@ -326,18 +326,17 @@ def bench(
     precision: float | None = DEFAULT_PRECISION,
     per_op: bool = False,
 ) -> Report:
-    """The latency of a model, or of two and their ratio with its 95 % interval.
-
-    Where several levels, numbers of threads or of rows are named, every combination is measured:
-    `latency` has an entry for each.
+    """The latency of a model, or of two and their ratio, under every combination of settings.
 
     Args:
-        model, other: the first model, which is the original, and one to compare it with.
+        model: the first model; the original, where there is one.
+        other: another to compare it with.
         seconds: how long measuring times may take, per provider, in all combinations together.
         providers: where to run, by short or full name; the CPU when empty.
         data: real inputs; the first batch of them is used.
         shapes: sizes of inputs whose dimensions are free.
-        input_ranges, normalize: as of `convert`.
+        input_ranges: as of `convert`.
+        normalize: as of `convert`.
         seed: seeds generated inputs and the order of runs.
         threads: threads within an operator, one number or several; 0 for the runtime's default.
         levels: optimisation levels of the runtime: "disable", "basic", "extended", "all".
