@@ -25,7 +25,7 @@ def bias_changed(model: onnx.ModelProto, rng: np.random.Generator) -> str | None
     bias = None if node is None else array_of(model, node.input[2])
     if bias is None or not is_floats(bias) or not np.any(bias):
         return None
-    where = one_of(rng, np.flatnonzero(bias))
+    where = one_of(rng, np.flatnonzero(bias).tolist())
     bias.flat[where] = 0
     set_array(model, node.input[2], bias)
     return f"{node.op_type} {node.output[0]} [{where}]"
@@ -59,7 +59,7 @@ def bit_changed(model: onnx.ModelProto, rng: np.random.Generator) -> str | None:
         return None
     # Of the larger half: a bit of a weight that is nearly zero is nearly nothing.
     large = np.flatnonzero(np.abs(weights) >= np.median(np.abs(weights)))
-    where = one_of(rng, large)
+    where = one_of(rng, large.tolist())
     lowest = {2: 10, 4: 23}[weights.dtype.itemsize] - int(rng.integers(2))
     bits = weights.reshape(-1).view(f"u{weights.dtype.itemsize}")
     bits[where] ^= 1 << lowest

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FLOAT = onnx.TensorProto.FLOAT
 FLOAT16 = onnx.TensorProto.FLOAT16
-_CODES = {FLOAT: np.float32, FLOAT16: np.float16}
+_CODES: dict[int, type[np.floating[Any]]] = {FLOAT: np.float32, FLOAT16: np.float16}
 
 
 def graphs_in(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
@@ -91,7 +91,11 @@ def fresh(model: onnx.ModelProto, stem: str) -> str:
 
 def replace_node(model: onnx.ModelProto, output: str, others: Sequence[onnx.NodeProto]) -> None:
     """Put nodes in the place of the one that gives a value."""
-    for holder in (*graphs_in(model.graph), *model.functions):
+    holders: list[onnx.GraphProto | onnx.FunctionProto] = [
+        *graphs_in(model.graph),
+        *model.functions,
+    ]
+    for holder in holders:
         kept = list(holder.node)
         for index, each in enumerate(kept):
             if output in each.output:
