@@ -12,6 +12,7 @@ from onnx_act.errors import EvidenceError
 from onnx_act.evidence.compare import as_float64, is_float
 from onnx_act.evidence.noise import NoiseFloor, OutputNoise, jittered, root_mean_square
 from onnx_act.evidence.precision import precision_of
+from onnx_act.evidence.readable import run_readable
 from onnx_act.graph.model import load_model
 from onnx_act.graph.statistics import coarsest_float, float_weights
 from onnx_act.graph.widen import widened
@@ -171,7 +172,9 @@ def measure_baseline(
 def run_all(session: Session, feeds: Dataset) -> list[dict[str, Array]]:
     """Every tensor output of a session on every feed."""
     names = [spec.name for spec in session.tensor_outputs]
-    return [dict(zip(names, session.run(feed, names), strict=True)) for feed in feeds.feeds]
+    return [
+        dict(zip(names, run_readable(session, feed, names), strict=True)) for feed in feeds.feeds
+    ]
 
 
 def _without_optimisation(
@@ -207,7 +210,7 @@ def _without_optimisation(
 def _add_repetition(baseline: Baseline, session: Session) -> None:
     names = [spec.name for spec in baseline.outputs]
     for noises, feed in zip(baseline.noises, baseline.feeds.feeds, strict=True):
-        for name, result in zip(names, session.run(feed, names), strict=True):
+        for name, result in zip(names, run_readable(session, feed, names), strict=True):
             noises[name].add(result)
     moved = [
         name
@@ -230,7 +233,7 @@ def _add_jitter(
             moved = jittered(feed, np.random.default_rng((index, repetition)), strong=strong)
             if moved is None:
                 return
-            for name, result in zip(outputs, session.run(moved, outputs), strict=True):
+            for name, result in zip(outputs, run_readable(session, moved, outputs), strict=True):
                 noises[name].add(result)
 
 

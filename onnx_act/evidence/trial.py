@@ -19,6 +19,7 @@ from onnx_act.evidence.overrides import (
 )
 from onnx_act.evidence.pairing import FeedAdapter, pair
 from onnx_act.evidence.precision import Precision, precision_of
+from onnx_act.evidence.readable import as_comparable, run_readable
 from onnx_act.evidence.tolerance import Judgement, Tolerance, judge_output
 from onnx_act.evidence.verdict import LevelVerdict, OutputVerdict, ProviderVerdict
 from onnx_act.runtime.session import OptimizationLevel, open_session
@@ -127,7 +128,7 @@ def _run_level(
     theirs = [names[trial.spec.name] for trial in trials]
     feeds = zip(baseline.feeds.feeds, baseline.feeds.is_extreme, strict=True)
     for noises, (feed, is_extreme) in zip(baseline.noises, feeds, strict=True):
-        results = session.run(adapt(feed), theirs)
+        results = run_readable(session, adapt(feed), theirs)
         for trial, result in zip(trials, results, strict=True):
             noise = noises[trial.spec.name]
             trial.add(settings.level, noise, result, is_extreme=is_extreme)
@@ -174,6 +175,7 @@ class _OutputTrial:
         is_extreme: bool = False,
     ) -> None:
         """Take in one feed; an extreme one is judged, and left out of figures and envelopes."""
+        result = as_comparable(result, to_numbers=noise.is_float)
         judgement = judge_output(
             noise,
             result,
@@ -228,6 +230,11 @@ class _OutputTrial:
             )
         if not reason and tally.judged == 0 and difference.elements:
             reason = "has no element that could be judged: NaN or unstable throughout"
+        if not reason and tally.mismatches and 2 * floor.mismatches > tally.judged:
+            reason = (
+                f"cannot be judged: {floor.mismatches} of its {tally.judged} elements change in "
+                f"the reference itself by rounding alone"
+            )
         return OutputVerdict(
             output=self.spec.name,
             dtype=self.spec.dtype,

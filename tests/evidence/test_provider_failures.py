@@ -201,3 +201,30 @@ def test_a_hang_of_bench_is_stopped(capsys: pytest.CaptureFixture[str], tmp_path
 def test_accuracy_has_a_time_limit_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["catalog", "silu", "--accuracy", "--timeout", "1ms"]) == 1
     assert "did not finish within 0.001 s" in capsys.readouterr().err
+
+
+def test_numbers_that_a_model_prints(tmp_path: Path) -> None:
+    """As text every element would change by rounding, and any model would do."""
+
+    def made(name: str, operator: str) -> Path:
+        body = f"r = {operator} (x) y = Cast <to = 8> (r)"
+        return hostile.write(tmp_path / name, body, "(float[8] x) => (string[8] y)")
+
+    model = made("m.onnx", "Relu")
+    assert _judged(model).passed
+    apart = _judged(model, made("o.onnx", "Abs"))
+    assert not apart.passed
+    assert "as far off as rounding explains" in apart.reason
+
+
+def test_integers_of_which_most_change_by_rounding(tmp_path: Path) -> None:
+    def made(name: str, last: str) -> Path:
+        body = f"r = Mul (x, c) z = Cast <to = 7> (r) {last}"
+        interface = "(float[8] x) => (int64[8] y) <float c = {1e9}, int64 one = {1}>"
+        return hostile.write(tmp_path / name, body, interface)
+
+    model = made("m.onnx", "y = Identity (z)")
+    assert _judged(model).passed
+    apart = _judged(model, made("o.onnx", "y = Add (z, one)"))
+    assert not apart.passed
+    assert "cannot be judged" in apart.reason
