@@ -18,6 +18,7 @@ from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.evidence.plain import plain
 from onnx_act.evidence.statistics import Interval, median_interval
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
+from onnx_act.runtime.segments import runs_in_a_segment, time_segment
 from onnx_act.runtime.session import CPU, SessionSettings, open_session
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 _ROUNDS: Final = 3
 # As many runs as fill this, so that a short model is not measured in the caches that another left.
 _SEGMENT_S: Final = 0.002
-_MOST_RUNS: Final = 300
-_WARM_UP_RUNS: Final = 2
-_WARM_UP_S: Final = 0.02
 # What one pair of sessions may be off by; several pairs less.
 _ONE_PAIR_DOUBT: Final = 1.01
 # Who needs so much more than the fastest in every block is not waited for.
@@ -190,7 +188,7 @@ class _Contest:
                 if self.feed is None:
                     self.feed = feeds_for(session, self.request).feeds[0]
                 run = session.prepared(self.feed)
-                runs[which] = (run, _runs_in_a_segment(run))
+                runs[which] = (run, runs_in_a_segment(run, _SEGMENT_S))
             except EvidenceError as error:
                 if which == 0:
                     raise
@@ -213,7 +211,7 @@ class _Contest:
             order = [*self.racing, *self.racing[::-1]]
             times = dict.fromkeys(self.racing, 0.0)
             for which in order:
-                times[which] += math.log(_segment(*entrants[which])) / 2
+                times[which] += math.log(time_segment(*entrants[which])) / 2
             self.blocks.append(times)
             self._drop_the_slow()
             longest = max(longest, time.perf_counter() - now)
@@ -283,27 +281,3 @@ class _Contest:
             if which == leader or statistics.median(self._logs(which, leader)) < self._doubt():
                 return which
         return leader
-
-
-def _runs_in_a_segment(run: Callable[[], object]) -> int:
-    """How many runs fill a segment, once the model has settled."""
-    started = time.perf_counter()
-    best = math.inf
-    count = 0
-    while count < _WARM_UP_RUNS or time.perf_counter() - started < _WARM_UP_S:
-        best = min(best, _segment(run, 1))
-        count += 1
-        if time.perf_counter() - started > 10 * _WARM_UP_S:
-            break
-    return max(1, min(_MOST_RUNS, math.ceil(_SEGMENT_S / best)))
-
-
-def _segment(run: Callable[[], object], count: int) -> float:
-    """The median time of some runs, in seconds; never zero."""
-    clock = time.perf_counter_ns
-    times = []
-    for _ in range(count):
-        before = clock()
-        run()
-        times.append(clock() - before)
-    return max(1.0, statistics.median(times)) * 1e-9

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import EvidenceError
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
+from onnx_act.runtime.segments import runs_in_a_segment, time_segment
 from onnx_act.runtime.session import CPU, SessionSettings, open_session
 
 if TYPE_CHECKING:
@@ -25,10 +26,7 @@ _PAIRS: Final = 3
 _SECONDS: Final = 1.0
 # As many runs as fill this, so that a short model is not measured in the other one's caches.
 _SEGMENT_S: Final = 0.001
-_WARM_UP_S: Final = 0.01
 _LEAST_BLOCKS: Final = 3
-_LEAST_WARM_UP: Final = 2
-_MOST_RUNS: Final = 200
 
 
 def speedup(
@@ -83,35 +81,13 @@ def _ratios(
 ) -> list[float]:
     """Time of the first over time of the second, a block at a time."""
     started = time.perf_counter()
-    runs = [(run, _runs_in_a_segment(run)) for run in (first, second)]
+    runs = [(run, runs_in_a_segment(run, _SEGMENT_S)) for run in (first, second)]
     found: list[float] = []
     while len(found) < _LEAST_BLOCKS or time.perf_counter() - started < seconds:
         order = (0, 1, 1, 0) if len(found) % 2 == 0 else (1, 0, 0, 1)
         times = [0.0, 0.0]
         for which in order:
-            times[which] += math.log(_segment(*runs[which]))
+            times[which] += math.log(time_segment(*runs[which]))
         # The geometric mean of the two segments of each.
         found.append(math.exp((times[0] - times[1]) / 2))
     return found
-
-
-def _runs_in_a_segment(run: Callable[[], object]) -> int:
-    """How many runs fill a segment, once the model has settled."""
-    started = time.perf_counter()
-    best = math.inf
-    count = 0
-    while count < _LEAST_WARM_UP or time.perf_counter() - started < _WARM_UP_S:
-        best = min(best, _segment(run, 1))
-        count += 1
-    return max(1, min(_MOST_RUNS, math.ceil(_SEGMENT_S / best)))
-
-
-def _segment(run: Callable[[], object], count: int) -> float:
-    """The median time of some runs, in seconds; never zero."""
-    clock = time.perf_counter_ns
-    times = []
-    for _ in range(count):
-        before = clock()
-        run()
-        times.append(clock() - before)
-    return max(1.0, statistics.median(times)) * 1e-9

@@ -119,8 +119,8 @@ class Track:
     def install(self, patch: pytest.MonkeyPatch) -> Track:
         patch.setattr(module, "open_session", self.open)
         patch.setattr(module, "feeds_for", lambda *_: _Feeds())
-        patch.setattr(module, "_runs_in_a_segment", lambda _: 1)
-        patch.setattr(module, "_segment", self.segment)
+        patch.setattr(module, "runs_in_a_segment", lambda _run, _seconds: 1)
+        patch.setattr(module, "time_segment", self.segment)
         patch.setattr("time.perf_counter", lambda: self.now)
         return self
 
