@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from onnx_act.errors import OnnxActError
 from onnx_act.evidence.accuracy import Accuracy, WrittenForm, measure_accuracies
 from onnx_act.graph.lower import LoweringUnavailableError, lowerings
-from onnx_act.graph.probe_models import activation_probe, simple_parameters
+from onnx_act.graph.probe_models import activation_probe
 from onnx_act.rewrite.expand_gate import GateExpansion
 from onnx_act.runtime.cache import Question, keep, recall
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.tuning.outcome import accuracy_from_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from onnx_act.graph.lower import Lowering
     from onnx_act.tuning.grouping import SiteGroup
@@ -37,8 +39,9 @@ class Exactness:
         for group in groups:
             lowered = [w for w in group.ways.values() if not isinstance(w, GateExpansion)]
             for way in (self._standard(group), *lowered):
-                form = self._form(group, way)
-                if form is not None and form.model not in self._known:
+                for form in self._forms(group, way):
+                    if form.model in self._known:
+                        continue
                     accuracy = _read(recall(self._question(form.model)))
                     if accuracy is None:
                         unknown[form.model] = form
@@ -57,11 +60,16 @@ class Exactness:
                 keep(self._question(form.model), {"accuracy": measured.to_dict()})
 
     def of(self, group: SiteGroup, way: Lowering) -> Accuracy | str:
-        """The accuracy of a way, or why it has none. It must have been measured."""
-        form = self._form(group, way)
-        if form is None:
+        """The accuracy of a way, or why it has none. It must have been measured.
+
+        The worst over a few of the parameters that the group's sites have: a factor with few
+        digits is exact in ways in which others are not.
+        """
+        forms = self._forms(group, way)
+        if not forms:
             return "it cannot be written at this opset and dtype"
-        return self._known[form.model]
+        found = [self._known[form.model] for form in forms]
+        return next((a for a in found if isinstance(a, str)), None) or _worst(found)
 
     def of_standard(self, group: SiteGroup) -> Accuracy | str:
         """The accuracy of the operator, or of the formula where there is none."""
@@ -72,26 +80,49 @@ class Exactness:
         assert site.activation is not None
         return lowerings(site.activation, site.parameters, site.scope.opset())[0]
 
-    def _form(self, group: SiteGroup, way: Lowering) -> WrittenForm | None:
+    def _forms(self, group: SiteGroup, way: Lowering) -> list[WrittenForm]:
+        """One form for each of a few parameters; none where it cannot be written."""
         site = group.sites[0]
         assert site.activation is not None
         assert site.dtype is not None
-        try:
-            probe = activation_probe(
-                way,
-                site.activation,
-                site.parameters,
-                site.dtype,
-                site.scope,
-                self._ir_version,
-                _PROBE_SIZE,
-            )
-        except LoweringUnavailableError:
-            return None
-        return WrittenForm(site.activation.name, simple_parameters(site.parameters), probe)
+        found = []
+        for parameters in _few_parameters(group):
+            given = (way, site.activation, parameters, site.dtype, site.scope)
+            try:
+                probe = activation_probe(*given, self._ir_version, _PROBE_SIZE)
+            except LoweringUnavailableError:
+                return []
+            found.append(WrittenForm(site.activation.name, parameters, probe))
+        return found
 
     def _question(self, probe: bytes) -> Question:
         return Question("accuracy", self._provider, (probe,), ("of 40000 inputs",))
+
+
+def _few_parameters(group: SiteGroup) -> list[dict[str, float | str]]:
+    """The least, a middle one and the greatest of what the sites of a group have."""
+    found: dict[str, dict[str, float | str]] = {}
+    for site in group.sites:
+        lengths = [v.size for v in site.parameters.values() if isinstance(v, np.ndarray)]
+        places = {0, *(k for n in lengths for k in (n // 3, 2 * n // 3, n - 1))}
+        for place in sorted(places):
+            parameters = {
+                k: float(v.flat[min(place, v.size - 1)]) if isinstance(v, np.ndarray) else v
+                for k, v in site.parameters.items()
+            }
+            found.setdefault(repr(parameters), parameters)
+    ordered = sorted(found.values(), key=lambda p: [(isinstance(v, str), v) for v in p.values()])
+    return [ordered[k] for k in sorted({0, len(ordered) // 2, len(ordered) - 1})]
+
+
+def _worst(found: Sequence[Accuracy | str]) -> Accuracy:
+    accuracies = [a for a in found if isinstance(a, Accuracy)]
+    return Accuracy(
+        max(a.median_ulp for a in accuracies),
+        max(a.p99_ulp for a in accuracies),
+        max(a.max_abs for a in accuracies),
+        tuple(dict.fromkeys(w for a in accuracies for w in a.wrong_at)),
+    )
 
 
 def _read(kept: Mapping[str, object] | None) -> Accuracy | None:
