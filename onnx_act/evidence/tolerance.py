@@ -21,8 +21,8 @@ The constants:
   first order and add as a random walk.
 * g is 4 for float32 and float64, whose kernels accumulate in their own precision (longer sums show
   in the noise). 16-bit kernels accumulate in float32 and round once, which has root mean square
-  0.385 u of the value. Where the reference rounds once a rewritten graph may do so four times (a
-  scale taken out and put back, a sum apart): sqrt(5) times that, and g = 0.86.
+  0.385 u of the value. Where the reference rounds once a rewritten graph may do so three times (a
+  scale is taken out and put back around an operator): sqrt(4) times that, and g = 0.77.
 * 4: the largest of a million Gaussian errors is five deviations, and a deviation of `g u` is
   already generous.
 * 3: noise is a sample of a few runs whose maximum one more run exceeds, and the spread of a
