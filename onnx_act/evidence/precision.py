@@ -32,11 +32,11 @@ _PRECISIONS = {
     ),
     "float32": Precision(2.0**-24, 4.0, 8.0, 2.0**128, noise_is_measured=True),
     # What CUDA makes of float32 factors by default: float16's bits in float32's range.
-    "tfloat32": Precision(2.0**-11, 0.77, 0.15, 2.0**128, noise_is_measured=False),
-    "float16": Precision(2.0**-11, 0.77, 0.15, 2.0**16, noise_is_measured=False),
-    "bfloat16": Precision(2.0**-8, 0.77, 0.15, 2.0**128, noise_is_measured=False),
-    "float8_e4m3fn": Precision(2.0**-4, 0.77, 0.15, 512.0, noise_is_measured=False),
-    "float8_e5m2": Precision(2.0**-3, 0.77, 0.15, 2.0**16, noise_is_measured=False),
+    "tfloat32": Precision(2.0**-11, 0.6, 0.15, 2.0**128, noise_is_measured=False),
+    "float16": Precision(2.0**-11, 0.6, 0.15, 2.0**16, noise_is_measured=False),
+    "bfloat16": Precision(2.0**-8, 0.6, 0.15, 2.0**128, noise_is_measured=False),
+    "float8_e4m3fn": Precision(2.0**-4, 0.6, 0.15, 512.0, noise_is_measured=False),
+    "float8_e5m2": Precision(2.0**-3, 0.6, 0.15, 2.0**16, noise_is_measured=False),
 }
 
 

@@ -20,9 +20,8 @@ The constants:
   nothing better, s is sqrt(depth): rounding errors of successive operators are independent to
   first order and add as a random walk.
 * g is 4 for float32 and float64, whose kernels accumulate in their own precision (longer sums show
-  in the noise). 16-bit kernels accumulate in float32 and round once, which has root mean square
-  0.385 u of the value. Where the reference rounds once a rewritten graph may do so three times (a
-  scale is taken out and put back around an operator): sqrt(4) times that, and g = 0.77.
+  in the noise). 16-bit kernels accumulate in float32 and round once; the difference of two such
+  roundings has root mean square 0.54 u of the value, and g = 0.6.
 * 4: the largest of a million Gaussian errors is five deviations, and a deviation of `g u` is
   already generous.
 * 3: noise is a sample of a few runs whose maximum one more run exceeds, and the spread of a
