@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from time import perf_counter
 from typing import Annotated
 
 import typer
 
 from onnx_act.cli.options import (
+    BaselineBoundOption,
+    BaselineOption,
     DataOption,
     FormatOption,
     InputRangeOption,
@@ -77,6 +81,8 @@ def bench(
             "times --time and ten minutes.",
         ),
     ] = None,
+    baseline: BaselineOption = None,
+    baseline_bound: BaselineBoundOption = None,
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -85,14 +91,22 @@ def bench(
     At the runtime's default optimisation, unless --levels asks for all. Several levels, numbers of
     threads or of rows make a table of every combination.
     """
-    from onnx_act.cli.present import invoked, present, progress
+    from onnx_act.cli.baseline import open_baseline
+    from onnx_act.cli.present import invoked, present, progress, reporting_failure
+    from onnx_act.errors import UsageError
     from onnx_act.recipe.bench import BenchRequest, bench_models, parse_levels
     from onnx_act.recipe.inputs import make_feed_request, parse_ranges
     from onnx_act.recipe.request import require_providers
     from onnx_act.report.document import Report
     from onnx_act.report.write import check_report_paths
 
-    check_report_paths(report or [], [model, other, data])
+    check_report_paths(report or [], [model, other, data], baseline)
+    if baseline is not None and other is None:
+        raise UsageError(
+            "--baseline compares ratios, for times of two runs do not compare: name OTHER too"
+        )
+    earlier = open_baseline(baseline, baseline_bound, "bench", [str(model)])
+    started = perf_counter()
     request = BenchRequest(
         seconds=parse_duration(time, "--time"),
         precision=parse_part(precision, "--precision"),
@@ -103,7 +117,7 @@ def bench(
         timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
     )
     providers = require_providers(provider or [])
-    with progress() as tell:
+    with reporting_failure("bench", model, report), progress() as tell:
         entry = bench_models(
             model,
             other,
@@ -118,4 +132,7 @@ def bench(
             request=request,
             progress=tell,
         )
-    present(Report("bench", (entry,), invoked()), output, report)
+    entry = entry if earlier is None else earlier.compared(entry)
+    entry = replace(entry, duration_s=perf_counter() - started)
+    details = {} if earlier is None else earlier.details()
+    present(Report("bench", (entry,), invoked(), details), output, report)

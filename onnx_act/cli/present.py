@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from onnx_act.report.document import Report
+    from onnx_act.errors import OnnxActError
+    from onnx_act.report.document import ModelEntry, Report
 
 _WIDTH_WHEN_PIPED = 160
 _INVOKED: ContextVar[tuple[str, ...]] = ContextVar("invoked", default=())
@@ -53,6 +54,36 @@ def present(
         # Whoever read our output has seen enough (rich says so by SystemExit); the verdict stands.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(report.exit_code)
+
+
+def failed_entry(model: Path, error: OnnxActError) -> ModelEntry:
+    """What a report says of a model that ended in an error."""
+    from onnx_act.errors import UsageError
+    from onnx_act.report.document import ModelEntry, Outcome
+
+    outcome = Outcome.REFUSED if isinstance(error, UsageError) else Outcome.FAILED
+    return ModelEntry(str(model), outcome, exit_code=error.exit_code, message=str(error))
+
+
+def write_failure(command: str, entry: ModelEntry, files: list[Path] | None) -> None:
+    """Write the reports of a run that ends here: a pipeline shows them whatever the exit code."""
+    from onnx_act.report.document import Report
+    from onnx_act.report.write import write_report
+
+    for path in files or []:
+        write_report(Report(command, (entry,), invoked()), path)
+
+
+@contextmanager
+def reporting_failure(command: str, model: Path, files: list[Path] | None) -> Iterator[None]:
+    """Have an error that ends the work on one model stand in the reports too."""
+    from onnx_act.errors import EvidenceError, ModelError, UsageError
+
+    try:
+        yield
+    except (ModelError, UsageError, EvidenceError) as error:
+        write_failure(command, failed_entry(model, error), files)
+        raise
 
 
 def _print(report: Report, output: OutputFormat, *, every_site: bool) -> None:

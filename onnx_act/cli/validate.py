@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003 - typer reads the annotation
 from typing import Annotated
 
 import typer
 
 from onnx_act.cli.options import (
+    BaselineBoundOption,
+    BaselineOption,
     DataOption,
     FormatOption,
     InputRangeOption,
@@ -79,11 +83,14 @@ def validate(
             help="Judge what --save-metrics wrote by --atol and --rtol, and run nothing.",
         ),
     ] = None,
+    baseline: BaselineOption = None,
+    baseline_bound: BaselineBoundOption = None,
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Run both models at every optimisation level and judge whether they compute the same."""
-    from onnx_act.cli.present import invoked, present, progress
+    from onnx_act.cli.baseline import open_baseline
+    from onnx_act.cli.present import invoked, present, progress, reporting_failure
     from onnx_act.errors import UsageError
     from onnx_act.evidence.overrides import tolerances_from_texts
     from onnx_act.recipe.compare_models import validate_models
@@ -98,16 +105,21 @@ def validate(
     if rejudge is not None:
         if reference is not None or save_metrics is not None:
             raise UsageError("--rejudge runs nothing: it goes with no model and no --save-metrics")
-        check_report_paths(report or [], [rejudge])
+        check_report_paths(report or [], [rejudge], baseline)
         entry = rejudge_metrics(rejudge, tolerances)
-        present(Report("validate", (entry,), invoked()), output, report)
+        earlier = open_baseline(baseline, baseline_bound, "validate", [entry.path])
+        entry = entry if earlier is None else earlier.compared(entry)
+        details = {} if earlier is None else earlier.details()
+        present(Report("validate", (entry,), invoked(), details), output, report)
         return
     if reference is None or candidate is None:
         raise UsageError(
             "missing argument: name the REFERENCE and the CANDIDATE, or metrics with "
             "--rejudge FILE; see onnx-act validate --help"
         )
-    check_report_paths(report or [], [reference, candidate, data])
+    check_report_paths(report or [], [reference, candidate, data], baseline)
+    earlier = open_baseline(baseline, baseline_bound, "validate", [str(candidate)])
+    started = time.perf_counter()
     providers = require_providers(provider or [])
     feeds = make_feed_request(
         seed=seed,
@@ -117,7 +129,7 @@ def validate(
         normalize=normalize,
     )
     timeout_s = parse_duration(timeout, "--timeout")
-    with progress() as tell:
+    with reporting_failure("validate", candidate, report), progress() as tell:
         entry = validate_models(
             reference,
             candidate,
@@ -141,4 +153,7 @@ def validate(
             timeout_s=timeout_s,
             progress=tell,
         )
-    present(Report("validate", (entry,), invoked()), output, report)
+    entry = entry if earlier is None else earlier.compared(entry)
+    entry = replace(entry, duration_s=time.perf_counter() - started)
+    details = {} if earlier is None else earlier.details()
+    present(Report("validate", (entry,), invoked(), details), output, report)

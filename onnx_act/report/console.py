@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from onnx_act.report.baseline_summary import (
+    BASELINE_NAMES,
+    BASELINE_TITLE,
+    baseline_lines,
+    baseline_rows,
+)
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -86,6 +92,9 @@ def render_report(console: Console, report: Report, *, every_site: bool = False)
             shown = tuple(entry for entry in report.models if entry.sites is None)
     for entry in shown:
         _entry(console, entry, report.command, every_site=every_site)
+    if "baseline" in report.details:
+        for line in baseline_lines(report.details["baseline"]):
+            console.print(escape(line))
 
 
 def _side_by_side(entries: Sequence[ModelEntry]) -> Table:
@@ -135,6 +144,8 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
         _latency(console, data)
     if "bounds" in data:
         console.print(_table("bounds", BOUND_NAMES, bound_rows(data["bounds"])))
+    if data.get("baseline"):
+        console.print(_table(BASELINE_TITLE, BASELINE_NAMES, baseline_rows(data["baseline"])))
     if "size" in data:
         size = data["size"]
         console.print(

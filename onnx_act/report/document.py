@@ -34,6 +34,7 @@ _LISTS: Final = (
     "operators",
     "placement",
     "bounds",
+    "baseline",
 )
 
 
@@ -80,6 +81,8 @@ class ModelEntry:
         locate: where two models part, None when that was not asked for.
         coverage: which parts of changed activations' domains were exercised, None when no
             activation was changed or the evidence does not hold.
+        baseline: each figure beside that of an earlier run, None where there was none.
+        duration_s: how long the command took for it, in seconds; None where nobody measured that.
     """
 
     path: str
@@ -104,6 +107,8 @@ class ModelEntry:
     bounds: tuple[Plain, ...] | None = None
     locate: Plain | None = None
     coverage: Plain | None = None
+    baseline: tuple[Plain, ...] | None = None
+    duration_s: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The entry as plain JSON data; what the command does not produce is left out."""
@@ -126,6 +131,8 @@ class ModelEntry:
                 entry[name] = item.to_dict()
         if self.size is not None:
             entry["size"] = dict(self.size)
+        if self.duration_s is not None:
+            entry["duration_s"] = round(self.duration_s, 3)
         return entry
 
 

@@ -30,6 +30,18 @@ def latency_tables(latency: Sequence[dict[str, Any]]) -> list[Table]:
     return tables
 
 
+def setting_text(latency: dict[str, Any]) -> str:
+    """What was set apart from the runtime's defaults, in brackets; "" where nothing was."""
+    said = []
+    if latency.get("level", "all") != "all":
+        said.append(f"level {latency['level']}")
+    if latency.get("threads"):
+        said.append(f"threads {latency['threads']}")
+    if latency.get("batch") is not None:
+        said.append(f"rows {latency['batch']}")
+    return f" ({', '.join(said)})" if said else ""
+
+
 def operator_tables(operators: Sequence[dict[str, Any]]) -> list[Table]:
     """The same of where the time goes, by operator; one for every provider."""
     found: list[Table] = []

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from onnx_act.report.baseline_summary import (
+    BASELINE_NAMES,
+    baseline_lines,
+    baseline_rows,
+)
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -63,6 +68,9 @@ def render_markdown(report: Report) -> str:
     parts = [f"# onnx-act {report.command}", ""]
     for entry in report.models:
         parts.extend(_entry(entry))
+    if "baseline" in report.details:
+        lines = baseline_lines(report.details["baseline"])
+        parts.extend([*(f"- {_cell(line)}" for line in lines), ""])
     data = report.to_dict()
     environment = ", ".join(f"{k} {v}" for k, v in data["environment"].items())
     parts.extend([f"onnx-act {data['version']}; {environment}", ""])
@@ -136,6 +144,9 @@ def _evidence(data: dict[str, Any]) -> list[str]:
         parts.extend(_latency(data["latency"], data.get("operators", [])))
     if "bounds" in data:
         parts.extend(_section("Bounds", BOUND_NAMES, bound_rows(data["bounds"])))
+    if data.get("baseline"):
+        rows = baseline_rows(data["baseline"])
+        parts.extend(_section("Against the baseline", BASELINE_NAMES, rows))
     return parts
 
 
