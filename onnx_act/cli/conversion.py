@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onnx_act.cli.present import invoked, present, progress
+from onnx_act.cli.baseline import open_baseline
+from onnx_act.cli.present import failed_entry, invoked, present, progress, write_failure
 from onnx_act.errors import EvidenceError, ModelError, UsageError
 from onnx_act.recipe.option_values import parse_duration, parse_shapes
 from onnx_act.rewrite.fuse_mode import FuseMode
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx_act.cli.options import OutputFormat
-    from onnx_act.errors import OnnxActError
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.report.document import ModelEntry
 
@@ -53,6 +54,8 @@ class Asked:
     strict_placement: bool = False
     timeout: str = "30m"
     bound: Sequence[str] | None = None
+    baseline: Path | None = None
+    baseline_bound: Sequence[str] | None = None
     recipe: str | None = None
     save_recipe: bool = False
     #: The options that were typed, as fields of a recipe: they win over what it says.
@@ -75,10 +78,15 @@ def run_conversion(
 
     pairs = _pairs(asked, models, output_path, out_dir)
     files = [asked.data, asked.profile, *(p for pair in pairs for p in pair)]
-    check_report_paths([*(reports or [])], [*files, asked.save_profile])
+    check_report_paths([*(reports or [])], [*files, asked.save_profile], asked.baseline)
     if asked.save_profile is not None:
         check_profile_path(asked.save_profile, files)
     request = make_request(asked)
+    earlier = open_baseline(
+        asked.baseline, asked.baseline_bound, asked.command, [str(m) for m in models]
+    )
+    if earlier is not None and (asked.dry_run or not (request.validate or request.bench)):
+        raise UsageError("--baseline compares evidence, and this run gathers none")
     if asked.recipe is not None:
         check_report_paths([*(reports or [])], [request.recipe, request.feeds.data])
         if request.tune is not None and request.tune.save_profile is not None:
@@ -86,22 +94,21 @@ def run_conversion(
     entries: list[ModelEntry] = []
     with progress() as tell:
         for model, target in pairs:
+            started = time.perf_counter()
+            if earlier is not None:
+                request = replace(request, baseline=earlier.of(str(model)))
             try:
-                entries.append(convert_model(model, target, request, tell))
+                entry = convert_model(model, target, request, tell)
             except (ModelError, UsageError, EvidenceError) as error:
                 # What one model cannot take must not end the others, nor lose their report.
+                entry = failed_entry(model, error)
                 if len(pairs) == 1:
+                    write_failure(asked.command, entry, reports)
                     raise
-                entries.append(_failed(model, error))
+            entries.append(replace(entry, duration_s=time.perf_counter() - started))
             gc.collect()  # it is paused while the program runs, and a graph is full of cycles
-    present(Report(asked.command, tuple(entries), invoked()), output, reports)
-
-
-def _failed(model: Path, error: OnnxActError) -> ModelEntry:
-    from onnx_act.report.document import ModelEntry, Outcome
-
-    outcome = Outcome.REFUSED if isinstance(error, UsageError) else Outcome.FAILED
-    return ModelEntry(str(model), outcome, exit_code=error.exit_code, message=str(error))
+    details = {} if earlier is None else earlier.details()
+    present(Report(asked.command, tuple(entries), invoked(), details), output, reports)
 
 
 def _pairs(
@@ -125,8 +132,12 @@ def _pairs(
     return list(zip(models, targets, strict=True))
 
 
-def make_request(asked: Asked) -> ConversionRequest:
+def make_request(asked: Asked, *, elsewhere: bool = False) -> ConversionRequest:
     """The request that the options spell.
+
+    Args:
+        asked: the options.
+        elsewhere: whether it is for other machines, so that providers need not run on this one.
 
     Raises:
         UsageError: an option does not parse, or names what nobody knows.
@@ -134,7 +145,7 @@ def make_request(asked: Asked) -> ConversionRequest:
     """
     from onnx_act.recipe.bounds import parse_bounds
     from onnx_act.recipe.inputs import make_feed_request, parse_ranges
-    from onnx_act.recipe.request import ConversionRequest, require_providers
+    from onnx_act.recipe.request import ConversionRequest, name_providers, require_providers
     from onnx_act.recipe.swap_steps import SwapStep
     from onnx_act.recipe.tuning import TuneOptions
     from onnx_act.rewrite.swap_request import parse_swap
@@ -159,7 +170,7 @@ def make_request(asked: Asked) -> ConversionRequest:
         undo=asked.undo,
         max_growth=asked.max_growth,
         opset=asked.opset,
-        providers=require_providers(asked.provider or ()),
+        providers=(name_providers if elsewhere else require_providers)(asked.provider or ()),
         feeds=make_feed_request(
             seed=asked.seed,
             data=asked.data,

@@ -9,9 +9,12 @@ import typer
 
 from onnx_act.cli.options import (
     ApproximateOption,
+    BaselineBoundOption,
+    BaselineOption,
     BoundOption,
     BudgetOption,
     ContribOption,
+    DaskOption,
     DataOption,
     DryRunOption,
     ForceOption,
@@ -19,13 +22,17 @@ from onnx_act.cli.options import (
     FuseOption,
     GrowthOption,
     InputRangeOption,
+    JobsOption,
+    MemoryLimitOption,
     NormalizeOption,
     OpsetOption,
+    OutcomesOption,
     OutputFormat,
     ProfileOption,
     ProviderOption,
     RecipeOption,
     ReportOption,
+    RetryOption,
     SaveProfileOption,
     SaveRecipeOption,
     SeedOption,
@@ -41,7 +48,7 @@ from onnx_act.cli.options import (
 
 def convert(
     context: typer.Context,
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files.")],
+    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files, folders of them, or patterns.")],
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
     ] = None,
@@ -85,12 +92,20 @@ def convert(
     strict_placement: StrictPlacementOption = False,
     timeout: TimeoutOption = "30m",
     bound: BoundOption = None,
+    baseline: BaselineOption = None,
+    baseline_bound: BaselineBoundOption = None,
+    jobs: JobsOption = None,
+    memory_limit: MemoryLimitOption = None,
+    outcomes: OutcomesOption = None,
+    retry: RetryOption = None,
+    dask: DaskOption = None,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
     report: ReportOption = None,
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Find, swap, fuse, validate and measure; write the result when the evidence holds."""
+    from onnx_act.cli.batching import BatchOptions, is_batch, run_batch_command
     from onnx_act.cli.conversion import Asked, run_conversion
     from onnx_act.rewrite.fuse_mode import FuseMode
 
@@ -123,10 +138,16 @@ def convert(
         dry_run=dry_run,
         force=force,
         bound=bound,
+        baseline=baseline,
+        baseline_bound=baseline_bound,
         recipe=recipe,
         save_recipe=save_recipe,
         given=_typed(context),
     )
+    batch = BatchOptions(jobs, memory_limit, outcomes, retry, dask)
+    if is_batch(models, batch):
+        run_batch_command(asked, batch, models, output_path, out_dir, report, output)
+        return
     run_conversion(asked, models, output_path, out_dir, report, output)
 
 

@@ -70,7 +70,68 @@ ThreadsOption = Annotated[
 ReportOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--report", metavar="FILE", help="Write the report to a .json or .md file; repeatable."
+        "--report",
+        metavar="FILE",
+        help="Write the report to a .json, .md or .junit.xml file; repeatable.",
+    ),
+]
+BaselineOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--baseline",
+        metavar="FILE",
+        help="Fail where the evidence got worse than in this .json report of an earlier run.",
+    ),
+]
+BaselineBoundOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--baseline-bound",
+        metavar="NAME=LIMIT",
+        help="By how much it may be worse: speedup=5% (may fall, where the intervals do not "
+        "overlap), tolerance=2 (the factor by which what is needed may grow, beyond noise); "
+        "repeatable.",
+    ),
+]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        min=1,
+        metavar="N",
+        help="Convert so many models at a time, each in a process of its own.",
+    ),
+]
+MemoryLimitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory-limit",
+        metavar="AMOUNT",
+        help="How much memory each process of a job may have: 4GB, 512MB.",
+    ),
+]
+OutcomesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--outcomes",
+        metavar="FILE",
+        help="Where a line of JSON goes for each model that is done; else OUT_DIR/outcomes.jsonl.",
+    ),
+]
+RetryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retry",
+        metavar="failed|all",
+        help="Convert again what an earlier run failed at, or all; else only what is new.",
+    ),
+]
+DaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Convert on the workers of a Dask cluster: tcp://scheduler:8786.",
     ),
 ]
 SwapOption = Annotated[

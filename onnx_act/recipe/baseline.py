@@ -124,6 +124,7 @@ def parse_baseline_bounds(texts: Iterable[str]) -> BaselineBounds:
         name = name.strip().lower()
         if not assigned:
             raise UsageError(f"--baseline-bound takes NAME=LIMIT, such as speedup=5%, not {text!r}")
+        _check_bound(name)
         if name == "speedup":
             found[name] = parse_part(limit.strip(), "--baseline-bound speedup") or 0.0
             continue
@@ -144,9 +145,13 @@ def baseline_bounds_from(limits: Mapping[str, float]) -> BaselineBounds:
         UnknownNameError: there is no such bound.
     """
     for name in limits:
-        if name not in _BOUNDS:
-            raise UnknownNameError("baseline bound", name, _BOUNDS)
+        _check_bound(name)
     return BaselineBounds(**limits)
+
+
+def _check_bound(name: str) -> None:
+    if name not in _BOUNDS:
+        raise UnknownNameError("baseline bound", name, _BOUNDS)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -345,4 +345,5 @@ def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:
         placement=evidence.placement,
         production=evidence.production,
         bounds=evidence.bounds,
+        baseline=evidence.baseline,
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import OnnxModel
     from onnx_act.recipe.bounds import BoundVerdict
     from onnx_act.recipe.reference import RaisedModel
+    from onnx_act.recipe.regressions import Comparison, EarlierModel
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.rewrite.engine import Plan
     from onnx_act.rewrite.rule import WrittenActivation
@@ -58,6 +59,7 @@ class Evidence:
         placement: where the nodes of the original and of the result run.
         production: as `equivalence`, on CUDA with TF32, which that is without.
         bounds: whether each bound holds, None where none was asked for.
+        baseline: each figure beside that of an earlier run, None where there was none.
     """
 
     checks: tuple[ActivationCheck, ...] | None = None
@@ -70,6 +72,7 @@ class Evidence:
     placement: tuple[Placement, ...] | None = None
     production: Equivalence | None = None
     bounds: tuple[BoundVerdict, ...] | None = None
+    baseline: tuple[Comparison, ...] | None = None
 
     def fail(self, problem: str, exit_code: int = EvidenceError.exit_code) -> None:
         """Note a reason against the result; the first one counts."""
@@ -110,7 +113,21 @@ def gather_evidence(
         _measure(evidence, original, candidate, request, progress)
     if request.bounds.given():
         _judge_bounds(evidence, request)
+    if request.baseline is not None:
+        _compare(evidence, request.baseline)
     return evidence
+
+
+def _compare(evidence: Evidence, earlier: EarlierModel) -> None:
+    judged, measured = evidence.equivalence, evidence.latency
+    compared = earlier.compare(
+        None if judged is None else judged.to_dict(),
+        None if measured is None else [latency.to_dict() for latency in measured],
+    )
+    evidence.baseline = compared.comparisons
+    evidence.notes.extend(compared.notes)
+    if compared.problem:
+        evidence.fail(compared.problem)
 
 
 def _judge_bounds(evidence: Evidence, request: ConversionRequest) -> None:

@@ -135,21 +135,19 @@ class EarlierModel:
         self,
         equivalence: Mapping[str, Any] | None,
         latency: Sequence[Mapping[str, Any]] | None,
-        *,
-        is_measured: bool = False,
     ) -> Compared:
         """Compare this run's evidence, as plain data, with the earlier.
 
         Args:
             equivalence: None when it was not judged.
-            latency: one entry for each provider and setting; None when it was not measured.
-            is_measured: whether latency was asked for, so that what is missing is a failure.
+            latency: one entry for each provider and setting that could be measured; None when
+                nobody asked.
 
         Raises:
             UsageError: the report is damaged.
         """
         try:
-            return self._compare(equivalence, latency, is_measured=is_measured)
+            return self._compare(equivalence, latency)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             model = self.record.get("path")
             raise UsageError(
@@ -160,13 +158,11 @@ class EarlierModel:
         self,
         equivalence: Mapping[str, Any] | None,
         latency: Sequence[Mapping[str, Any]] | None,
-        *,
-        is_measured: bool,
     ) -> Compared:
         notes: list[str] = []
         comparisons = [
             *self._verdicts(equivalence, notes),
-            *self._speedups(latency, notes, is_measured=is_measured),
+            *self._speedups(latency, _providers(equivalence, latency), notes),
         ]
         worse = [comparison_text(c.to_dict()) for c in comparisons if c.is_worse]
         problem = "; ".join(worse)
@@ -233,16 +229,17 @@ class EarlierModel:
     def _speedups(
         self,
         latency: Sequence[Mapping[str, Any]] | None,
+        providers: frozenset[str],
         notes: list[str],
-        *,
-        is_measured: bool,
     ) -> Iterator[Comparison]:
         old = _ratios(self.record.get("latency") or ())
         new = _ratios(latency or ())
-        missing = {name: entry for name, entry in old.items() if name not in new}
-        if is_measured:
-            for name, entry in missing.items():
-                then = ratio_text(entry["ratio"])
+        for name, entry in old.items():
+            if name in new:
+                continue
+            then = ratio_text(entry["ratio"])
+            if latency is not None and (not latency or entry["provider"] in providers):
+                # It was asked for, and could not be had: no gate may pass for want of a figure.
                 yield Comparison(
                     kind="speedup",
                     what=name,
@@ -252,8 +249,8 @@ class EarlierModel:
                     is_worse=True,
                     then_value=entry["ratio"]["median"],
                 )
-        else:
-            notes.extend(f"{name} was not compared: it was not measured now" for name in missing)
+            else:
+                notes.append(f"{name} was not compared: it was not measured now")
         notes.extend(_missing("{}", {}, {n: e for n, e in new.items() if n not in old}))
         for name in (n for n in new if n in old):
             then, now = old[name]["ratio"], new[name]["ratio"]
@@ -278,10 +275,7 @@ def with_comparison(entry: ModelEntry, earlier: EarlierModel) -> ModelEntry:
         UsageError: the earlier report is damaged.
     """
     data = entry.to_dict()
-    is_measured = entry.latency is not None
-    compared = earlier.compare(
-        data.get("equivalence"), data.get("latency"), is_measured=is_measured
-    )
+    compared = earlier.compare(data.get("equivalence"), data.get("latency"))
     problem = entry.message or compared.problem
     return replace(
         entry,
@@ -293,9 +287,17 @@ def with_comparison(entry: ModelEntry, earlier: EarlierModel) -> ModelEntry:
     )
 
 
+def _providers(
+    equivalence: Mapping[str, Any] | None, latency: Sequence[Mapping[str, Any]] | None
+) -> frozenset[str]:
+    """The providers of this run."""
+    judged = () if equivalence is None else equivalence["providers"]
+    return frozenset(each["provider"] for each in (*judged, *(latency or ())))
+
+
 def _missing(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     """A note for each key that only one of two runs has."""
-    for key in old.keys() ^ new.keys():
+    for key in sorted(old.keys() ^ new.keys()):
         when = "now" if key in old else "in the baseline"
         shown = short_provider(key) if key.endswith("ExecutionProvider") else key
         yield f"{what.format(shown)} was not compared: there is none {when}"

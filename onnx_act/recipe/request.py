@@ -9,12 +9,13 @@ from onnx_act.errors import UsageError
 from onnx_act.recipe.bounds import Bounds
 from onnx_act.rewrite.fuse_mode import FuseMode
 from onnx_act.runtime.feeds import FeedRequest
-from onnx_act.runtime.target import require_provider
+from onnx_act.runtime.target import require_provider, resolve_provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+    from onnx_act.recipe.regressions import EarlierModel
     from onnx_act.recipe.swap_steps import SwapStep
     from onnx_act.recipe.tuning import TuneOptions
 
@@ -46,6 +47,7 @@ class ConversionRequest:
         recipe: the file that some of this came from; None where there is none.
         save_recipe: whether to write, beside the output, a recipe that repeats the run.
         speedups: what measuring of fusions gave before, by a digest of what was measured.
+        baseline: what an earlier report has of the model, which it must not be worse than.
 
     Raises:
         UsageError: its fields do not go together.
@@ -71,6 +73,7 @@ class ConversionRequest:
     recipe: Path | None = None
     save_recipe: bool = False
     speedups: Mapping[str, float] = field(default_factory=dict)
+    baseline: EarlierModel | None = None
 
     def __post_init__(self) -> None:
         if self.undo and (self.swap or self.fuse is not FuseMode.NONE or self.tune is not None):
@@ -89,3 +92,12 @@ def require_providers(names: Iterable[str]) -> tuple[str, ...]:
         ProviderUnavailableError: one of them cannot run; the message says what to install.
     """
     return tuple(dict.fromkeys(require_provider(n) for n in names)) or _CPU
+
+
+def name_providers(names: Iterable[str]) -> tuple[str, ...]:
+    """As `require_providers`, for providers that are to run on another machine.
+
+    Raises:
+        UnknownNameError: nobody knows a name.
+    """
+    return tuple(dict.fromkeys(resolve_provider(n) for n in names)) or _CPU
