@@ -15,7 +15,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onnx_act.api import bench, catalog, convert, fuse, inspect, rejudge, swap, tune, validate
+    from onnx_act.api import (
+        bench,
+        catalog,
+        convert,
+        convert_batch,
+        fuse,
+        inspect,
+        rejudge,
+        swap,
+        tune,
+        validate,
+    )
+    from onnx_act.batch.jobs import JobOutcome
     from onnx_act.errors import (
         EvidenceError,
         ModelError,
@@ -32,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvidenceError",
+    "JobOutcome",
     "ModelEntry",
     "ModelError",
     "ModelReadError",
@@ -47,6 +60,7 @@ __all__ = [
     "bench",
     "catalog",
     "convert",
+    "convert_batch",
     "fuse",
     "inspect",
     "rejudge",
@@ -60,6 +74,7 @@ _HOMES = {
         "bench",
         "catalog",
         "convert",
+        "convert_batch",
         "fuse",
         "inspect",
         "rejudge",
@@ -67,6 +82,7 @@ _HOMES = {
         "tune",
         "validate",
     ),
+    "onnx_act.batch.jobs": ("JobOutcome",),
     "onnx_act.report.document": ("ModelEntry", "Outcome", "Report"),
 }
 

@@ -6,15 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Final, Union
 
 from onnx_act.errors import UsageError
 from onnx_act.evidence.overrides import tolerances_from_mappings
 from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.graph.store import stage_model
+from onnx_act.recipe.baseline import baseline_bounds_from, read_baseline
 from onnx_act.recipe.bench import DEFAULT_PRECISION, BenchRequest, bench_models, parse_levels
 from onnx_act.recipe.compare_models import validate_models
 from onnx_act.recipe.convert import convert_model
@@ -28,9 +30,13 @@ from onnx_act.rewrite.fuse_mode import FuseMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Executor
 
     from onnx_act.activations.activation import ParameterValue
+    from onnx_act.batch.jobs import JobOutcome
     from onnx_act.graph.model import ModelSource
+    from onnx_act.recipe.baseline import Baseline
+    from onnx_act.report.document import ModelEntry
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: What to put in an activation's place: its name, `name:parameter=value`, or name and parameters.
@@ -40,6 +46,15 @@ Shapes = Mapping[str, Sequence[int]]
 InputRanges = Mapping[str, "tuple[float, float]"]
 #: How far to fold and fuse: "portable", "auto" (or True), "contrib", "none" (or False).
 FuseTarget = bool | str
+# Where a parameter is called otherwise than the option.
+_OPTION_OF: Final = {
+    "providers": "provider",
+    "shapes": "shape",
+    "input_ranges": "input_range",
+    "bench_seconds": "time",
+    "bounds": "bound",
+}
+_MANY: Final = frozenset({"swap", "providers", "shapes", "input_ranges", "bounds"})
 
 
 def inspect(model: ModelSource, *, where: str | None = None, routine: bool = False) -> Report:
@@ -91,6 +106,8 @@ def convert(
     bounds: Mapping[str, float] | None = None,
     recipe: PathLike | None = None,
     save_recipe: bool = False,
+    baseline: PathLike | None = None,
+    baseline_bounds: Mapping[str, float] | None = None,
 ) -> Report:
     """Swap, fold, fuse, validate and measure one model; write it when the evidence holds.
 
@@ -136,6 +153,10 @@ def convert(
         recipe: a recipe's file, or the name of one that comes with the program; what is given
             here wins over what it says.
         save_recipe: write `OUT.recipe.toml`, which repeats this run.
+        baseline: a JSON report of an earlier `convert`: nothing is written, and `exit_code` is 1,
+            where the evidence got worse than it was there.
+        baseline_bounds: by how much it may be worse: `speedup`, the part by which that may fall,
+            and `tolerance`, the factor by which what is needed may grow.
 
     Raises:
         UsageError: a wrong name, value, selector, recipe or path; or no site that was asked for.
@@ -175,8 +196,74 @@ def convert(
         },
         None if recipe is None else os.fspath(recipe),
     )
+    earlier = _earlier(baseline, baseline_bounds, "convert", _shown(model))
+    if earlier is not None:
+        request = replace(request, baseline=earlier.of(_shown(model)))
     entry = convert_model(model, None if out is None else Path(out), request)
-    return Report("convert", (entry,))
+    return _report("convert", entry, earlier)
+
+
+def convert_batch(
+    paths: PathLike | Sequence[PathLike],
+    recipe: PathLike | None = None,
+    *,
+    out_dir: PathLike | None = None,
+    executor: Executor | None = None,
+    jobs: int | None = None,
+    memory_limit: int | str | None = None,
+    outcomes: PathLike | None = None,
+    retry: str = "",
+    **options: Any,
+) -> Iterator[JobOutcome]:
+    """`convert` for many models, each in a process of its own; their outcomes as they come.
+
+    Nothing is done before the first outcome is asked for. What was converted before from the same
+    bytes, by an equal request and equal versions, is not converted again, and its outcome
+    `is_skipped`. Breaking off ends the jobs of this machine, and leaves what is finished.
+
+    Args:
+        paths: models, folders of them, or patterns; the tree below a folder is kept.
+        recipe: as of `convert`.
+        out_dir: where results go, `outcomes.jsonl`, and what is needed to resume; it may be left
+            out with `dry_run=True`.
+        executor: who carries the jobs out: any `concurrent.futures.Executor`, such as that of a
+            Dask client. It is not shut down. Processes of this machine when left out.
+        jobs: how many at a time, when there is no executor; half of the processors if left out.
+        memory_limit: how much memory each process of a job may have, in bytes or as "4GB".
+        outcomes: another file than `outcomes.jsonl` in `out_dir`.
+        retry: "failed" to convert again what an earlier run failed at, "all" for everything.
+        options: as of `convert`; `timeout` bounds the whole of one model, too.
+
+    Raises:
+        UsageError: as of `convert`; a folder without models, two models with one result, or a
+            folder of results that another batch writes to or that cannot be written.
+        ProviderUnavailableError: a named provider cannot run here.
+    """
+    from onnx_act.batch.inputs import collect_inputs  # noqa: PLC0415 - for many models only
+    from onnx_act.batch.jobs import Limits  # noqa: PLC0415
+    from onnx_act.batch.memory_size import parse_memory  # noqa: PLC0415
+    from onnx_act.batch.run import BatchRequest, default_jobs, run_batch  # noqa: PLC0415
+
+    named = [paths] if isinstance(paths, str | os.PathLike) else paths
+    results = None if out_dir is None else Path(out_dir)
+    inputs = collect_inputs([Path(path) for path in named], results)
+    request = request_from_options(
+        _as_options(options),
+        None if recipe is None else os.fspath(recipe),
+    )
+    wanted = BatchRequest(
+        request=request,
+        out_dir=results,
+        limits=Limits(
+            request.timeout_s,
+            parse_memory(memory_limit) if isinstance(memory_limit, str) else memory_limit,
+        ),
+        jobs=default_jobs() if jobs is None else jobs,
+        executor=executor,
+        outcomes=None if outcomes is None else Path(outcomes),
+        retry=retry,
+    )
+    return run_batch(inputs, wanted)
 
 
 def swap(
@@ -248,6 +335,8 @@ def validate(
     atol: float | Mapping[str, float] | None = None,
     rtol: float | Mapping[str, float] | None = None,
     save_metrics: PathLike | None = None,
+    baseline: PathLike | None = None,
+    baseline_bounds: Mapping[str, float] | None = None,
 ) -> Report:
     """Whether two models compute the same on every provider; `exit_code` is 0 when they do.
 
@@ -258,12 +347,14 @@ def validate(
     With `strict_placement` a node of the candidate that runs on another provider than the one that
     was named is a failure. `timeout` is in seconds, for each piece of evidence. With `locate`
     the report's model says in `locate` where two models part that are not equivalent.
+    `baseline` and `baseline_bounds` are as of `convert`, of an earlier `validate`.
 
     Raises:
         ModelError: a model cannot be read.
         EvidenceError: the reference cannot be run.
         ProviderUnavailableError: a named provider cannot run here.
     """
+    earlier = _earlier(baseline, baseline_bounds, "validate", _shown(candidate))
     with _as_file(reference) as first, _as_file(candidate) as second:
         wanted = require_providers(providers)
         feeds = feeds_from(data, shapes, seed, input_ranges, normalize)
@@ -289,7 +380,7 @@ def validate(
             timeout_s=timeout,
         )
     entry = replace(entry, path=_shown(candidate), against=_shown(reference))
-    return Report("validate", (entry,))
+    return _report("validate", entry if earlier is None else earlier.compared(entry), earlier)
 
 
 def rejudge(
@@ -325,6 +416,8 @@ def bench(
     batch: int | Sequence[int] | None = None,
     precision: float | None = DEFAULT_PRECISION,
     per_op: bool = False,
+    baseline: PathLike | None = None,
+    baseline_bounds: Mapping[str, float] | None = None,
 ) -> Report:
     """The latency of a model, or of two and their ratio, under every combination of settings.
 
@@ -344,6 +437,8 @@ def bench(
         precision: stop when the ratio (of one model, the time) is known to this part of it, to
             either side; None takes all the time.
         per_op: also tell where the time goes, by operator, from the runtime's profile.
+        baseline: as of `convert`, of an earlier `bench`; it needs `other`, for only ratios compare.
+        baseline_bounds: as of `convert`.
 
     Raises:
         UsageError: a number or level that makes no sense, or rows that a model does not take.
@@ -359,6 +454,11 @@ def bench(
         batches=(batch,) if batch is None or isinstance(batch, int) else tuple(batch),
         per_op=per_op,
     )
+    if baseline is not None and other is None:
+        raise UsageError(
+            "baseline compares ratios, for times of two runs do not compare: give other"
+        )
+    earlier = _earlier(baseline, baseline_bounds, "bench", _shown(model))
     with _as_file(model) as first, nullcontext() if other is None else _as_file(other) as second:
         entry = bench_models(
             first,
@@ -368,7 +468,7 @@ def bench(
             request=request,
         )
     entry = replace(entry, path=_shown(model), against=None if other is None else _shown(other))
-    return Report("bench", (entry,))
+    return _report("bench", entry if earlier is None else earlier.compared(entry), earlier)
 
 
 def catalog(name: str | None = None) -> dict[str, Any]:
@@ -380,6 +480,36 @@ def catalog(name: str | None = None) -> dict[str, Any]:
     from onnx_act.report.catalog_page import catalog_document  # noqa: PLC0415 - draws in rich
 
     return catalog_document(name)
+
+
+def _as_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of `convert` by the names that they have in a recipe.
+
+    Raises:
+        TypeError: `convert` has no such argument.
+    """
+    known = signature(convert).parameters.keys() - {"model", "out", "recipe"}
+    for name in given:
+        if name not in known:
+            raise TypeError(f"convert_batch() got an unexpected keyword argument {name!r}")
+    # What holds nothing says nothing, as it does for `convert`.
+    said = {n: None if n in _MANY and not v else v for n, v in given.items()}
+    return {_OPTION_OF.get(name, name): value for name, value in said.items()}
+
+
+def _earlier(
+    baseline: PathLike | None, bounds: Mapping[str, float] | None, command: str, model: str
+) -> Baseline | None:
+    limits = baseline_bounds_from(bounds or {})
+    if baseline is not None:
+        return read_baseline(Path(baseline), command, [model], limits)
+    if bounds:
+        raise UsageError("baseline_bounds says how much worse it may be: it needs baseline")
+    return None
+
+
+def _report(command: str, entry: ModelEntry, earlier: Baseline | None) -> Report:
+    return Report(command, (entry,), details={} if earlier is None else earlier.details())
 
 
 def _shown(source: ModelSource) -> str:

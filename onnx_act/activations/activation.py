@@ -197,6 +197,10 @@ class Activation:
     note: str = ""
     index_only: bool = False
 
+    def __reduce__(self) -> tuple[Callable[[str], Activation], tuple[str]]:
+        # Formulas are lambdas, which do not pickle; and another process has its own declaration.
+        return _declared, (self.name,)
+
     def defaults(self) -> dict[str, ParameterValue]:
         """The default of every parameter."""
         return {p.name: p.default for p in self.parameters}
@@ -246,6 +250,12 @@ class Activation:
         values = self.bind(given)
         args = (values[p.name] if p.choices else parameter(p.name) for p in self.parameters)
         return self.formula(X, *args)
+
+
+def _declared(name: str) -> Activation:
+    from onnx_act.activations.catalogue import named  # noqa: PLC0415 - it imports this module
+
+    return named(name)
 
 
 def _operand(value: ParameterValue, name: str) -> Expr | str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import filecmp
 import os
+import platform
 import secrets
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -128,7 +130,7 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
     sources = {(base / _info(t)["location"]).resolve() for t in externals}
     if target.resolve() in sources:
         raise UsageError(f"{target} holds the weights of the input; input files are never written")
-    tag = f"{os.getpid()}-{secrets.token_hex(4)}"
+    tag = f"{os.getpid()}-{machine_mark()}{secrets.token_hex(4)}"
     # Short enough that a name which the folder can hold is not refused for ours.
     name = target.name[:64]
     path = target.parent / f".{name}.{tag}.tmp"
@@ -156,6 +158,11 @@ def stage_model(model: OnnxModel, target: Path) -> StagedModel:
         _remove(path, data)
         raise
     return staged
+
+
+def machine_mark() -> str:
+    """Four characters that tell in whose list of processes the one in a temporary name is."""
+    return f"{zlib.crc32(platform.node().encode()) & 0xFFFF:04x}"
 
 
 def _check_size(proto: onnx.ModelProto) -> None:

@@ -18,6 +18,7 @@ from onnx_act.report.document import ModelEntry
 from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.memory import measure_memory
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings
+from onnx_act.runtime.turn import measuring_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -118,18 +119,21 @@ def bench_models(
     failures: list[str] = []
     for provider in providers:
         with explained(notes):
-            progress("measuring")
-            table = run_isolated(
-                measure_table,
-                model,
-                other,
-                request.ways,
-                provider=provider,
-                seconds=request.seconds,
-                request=feeds,
-                precision=request.precision,
-                timeout_s=request.timeout_s or 10 * request.seconds + _GRACE_S,
-            )
+            progress("waiting to measure")
+            with measuring_turn() as turn:
+                progress("measuring")
+                table = run_isolated(
+                    measure_table,
+                    model,
+                    other,
+                    request.ways,
+                    provider=provider,
+                    seconds=request.seconds,
+                    request=feeds,
+                    precision=request.precision,
+                    timeout_s=request.timeout_s or 10 * request.seconds + _GRACE_S,
+                )
+            failures.extend(turn.notes())
             failures.extend(table.failures)
             rows = [_with_sizes(row, sizes) for row in table.rows]
             if len(request.ways) == 1:

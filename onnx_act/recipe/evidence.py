@@ -21,6 +21,7 @@ from onnx_act.recipe.bounds import judge_bounds
 from onnx_act.recipe.cuda import judge_production, judging_environment
 from onnx_act.recipe.placement import find_placement
 from onnx_act.runtime.isolate import run_isolated
+from onnx_act.runtime.turn import measuring_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -268,6 +269,19 @@ def _unchecked(plan: Plan) -> list[str]:
 
 
 def _measure(
+    evidence: Evidence,
+    original: Path,
+    candidate: Path,
+    request: ConversionRequest,
+    progress: Callable[[str], None],
+) -> None:
+    progress("waiting to measure latency")
+    with measuring_turn() as turn:
+        _measure_alone(evidence, original, candidate, request, progress)
+    evidence.notes.extend(turn.notes())
+
+
+def _measure_alone(
     evidence: Evidence,
     original: Path,
     candidate: Path,

@@ -48,6 +48,10 @@ OF_ONE_RUN: Final = frozenset(
         "dry_run",
         "force",
         "jobs",
+        "memory_limit",
+        "outcomes",
+        "retry",
+        "dask",
     }
 )
 _TEXT_OR_TEXTS: Final = {

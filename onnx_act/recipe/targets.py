@@ -21,6 +21,7 @@ from onnx_act.runtime.isolate import run_isolated
 from onnx_act.runtime.load import LoadedNode, optimized_nodes
 from onnx_act.runtime.session import CPU, OptimizationLevel
 from onnx_act.runtime.target import short_name
+from onnx_act.runtime.turn import measuring_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -111,14 +112,15 @@ class ProviderTargets:
         if isinstance(kept, float) and math.isfinite(kept) and kept > 0.0:
             return kept
         try:
-            ratio = run_isolated(
-                speed.speedup,
-                *paths,
-                provider,
-                threads=self.threads,
-                request=self.feeds,
-                timeout_s=_TIME_LIMIT_S,
-            )
+            with measuring_turn():
+                ratio = run_isolated(
+                    speed.speedup,
+                    *paths,
+                    provider,
+                    threads=self.threads,
+                    request=self.feeds,
+                    timeout_s=_TIME_LIMIT_S,
+                )
         except OnnxActError:
             return 0.0
         keep(question, {"ratio": ratio})

@@ -9,6 +9,7 @@ from onnx_act.errors import UsageError
 from onnx_act.recipe.fused_for import stamp_providers
 from onnx_act.rewrite.engine import Plan, run_rules
 from onnx_act.runtime.target import short_name
+from onnx_act.runtime.turn import measuring_turn
 from onnx_act.tuning.memory import load_profile, save_profile
 from onnx_act.tuning.tuner import TuningRequest, respelling, tune_model
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import OnnxModel
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.rewrite.rule import Capabilities
+    from onnx_act.tuning.memory import TuningProfile
     from onnx_act.tuning.outcome import TuningOutcome
 
 _LEAST_BUDGET_S = 5.0
@@ -81,7 +83,28 @@ def run_tuning(
         UsageError: the profile cannot be read or written; shapes or data do not fit the model.
     """
     profile = None if options.profile is None else load_profile(options.profile)
-    outcome = tune_model(
+    progress("waiting to measure")
+    # Also what is written is then written by one at a time: a profile grows.
+    with measuring_turn():
+        outcome = _tuned(model, targets, request, options, profile, spent_s, progress)
+        if options.save_profile is not None:
+            save_profile(options.save_profile, [outcome])
+    plan = run_rules([respelling(outcome)], model, targets) if outcome.choices else Plan()
+    if options.contrib and any("com.microsoft." in change.after for change in plan.changes):
+        stamp_providers(model, [short_name(p) for p in request.providers])
+    return outcome, plan
+
+
+def _tuned(
+    model: OnnxModel,
+    targets: Capabilities,
+    request: ConversionRequest,
+    options: TuneOptions,
+    profile: TuningProfile | None,
+    spent_s: float,
+    progress: Callable[[str], None],
+) -> TuningOutcome:
+    return tune_model(
         model,
         targets,
         TuningRequest(
@@ -97,9 +120,3 @@ def run_tuning(
         ),
         progress,
     )
-    if options.save_profile is not None:
-        save_profile(options.save_profile, [outcome])
-    plan = run_rules([respelling(outcome)], model, targets) if outcome.choices else Plan()
-    if options.contrib and any("com.microsoft." in change.after for change in plan.changes):
-        stamp_providers(model, [short_name(p) for p in request.providers])
-    return outcome, plan

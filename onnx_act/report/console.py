@@ -13,6 +13,7 @@ from onnx_act.report.baseline_summary import (
     baseline_lines,
     baseline_rows,
 )
+from onnx_act.report.batch_summary import BATCH_NAMES, batch_lines, batch_rows
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -84,6 +85,9 @@ def render_report(console: Console, report: Report, *, every_site: bool = False)
         every_site: one line per site instead of one per kind.
     """
     shown = report.models
+    if "batch" in report.details:
+        _batch(console, report)
+        return
     if report.command == "inspect" and not every_site:
         read = [entry for entry in report.models if entry.sites is not None]
         if len(read) > 1:
@@ -95,6 +99,14 @@ def render_report(console: Console, report: Report, *, every_site: bool = False)
     if "baseline" in report.details:
         for line in baseline_lines(report.details["baseline"]):
             console.print(escape(line))
+
+
+def _batch(console: Console, report: Report) -> None:
+    batch, models = report.details["batch"], [entry.to_dict() for entry in report.models]
+    console.print(_table("models", BATCH_NAMES, batch_rows(batch, models)))
+    for line in batch_lines(batch, models):
+        style = "bold red" if report.exit_code else "bold green"
+        console.print(escape(line), style=style)
 
 
 def _side_by_side(entries: Sequence[ModelEntry]) -> Table:

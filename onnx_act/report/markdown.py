@@ -9,6 +9,7 @@ from onnx_act.report.baseline_summary import (
     baseline_lines,
     baseline_rows,
 )
+from onnx_act.report.batch_summary import BATCH_NAMES, batch_lines, batch_rows
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -66,6 +67,10 @@ if TYPE_CHECKING:
 def render_markdown(report: Report) -> str:
     """The document as Markdown text."""
     parts = [f"# onnx-act {report.command}", ""]
+    if "batch" in report.details:
+        batch, models = report.details["batch"], [entry.to_dict() for entry in report.models]
+        parts.extend(_section("models", BATCH_NAMES, batch_rows(batch, models)))
+        parts.extend([*(_cell(line) + "  " for line in batch_lines(batch, models)), ""])
     for entry in report.models:
         parts.extend(_entry(entry))
     if "baseline" in report.details:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from onnx_act.errors import EvidenceError, OnnxActError
-from onnx_act.runtime import child
+from onnx_act.runtime import child, turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +62,7 @@ def run_isolated(
             stdout=subprocess.PIPE,
             stderr=log,
             env=child_environment(environment),
+            pass_fds=turn.inherited(),
         )
         try:
             answer, _ = process.communicate(request, timeout=timeout_s)

@@ -9,8 +9,19 @@ import pytest
 import onnx_act
 from onnx_act import errors
 
-VERBS = {"bench", "catalog", "convert", "fuse", "inspect", "rejudge", "swap", "tune", "validate"}
-RESULTS = {"ModelEntry", "Outcome", "Report"}
+VERBS = {
+    "bench",
+    "catalog",
+    "convert",
+    "convert_batch",
+    "fuse",
+    "inspect",
+    "rejudge",
+    "swap",
+    "tune",
+    "validate",
+}
+RESULTS = {"JobOutcome", "ModelEntry", "Outcome", "Report"}
 
 
 def _exceptions() -> set[str]:

@@ -1,0 +1,168 @@
+"""The process that carries out one job, and its end of the pipe.
+
+Started as `python -m onnx_act.batch.worker`. The job arrives pickled on stdin; messages go to what
+was stdout, each preceded by its length: what is going on, and at last the outcome. stdin stays
+open as long as somebody waits for the outcome: when it ends before that, so does this process,
+with everything that it started.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from onnx_act.batch.jobs import Job, JobOutcome, Limits
+    from onnx_act.report.document import ModelEntry
+
+LENGTH: Final = 8
+"""How many bytes tell the length of a message."""
+
+
+class Teller:
+    """Sends messages; from one thread at a time."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def send(self, kind: str, value: Any) -> None:
+        """Send one message."""
+        payload = pickle.dumps((kind, value))
+        self._stream.write(len(payload).to_bytes(LENGTH, "little") + payload)
+        self._stream.flush()
+
+
+def carry_out(job: Job, teller: Teller) -> JobOutcome:
+    """Convert the model of a job, come what may."""
+    from pathlib import Path  # noqa: PLC0415 - after limits are set, as all below
+
+    from onnx_act.batch.fingerprint import digests_of_model, made_with  # noqa: PLC0415
+    from onnx_act.batch.jobs import JobOutcome, failure  # noqa: PLC0415
+    from onnx_act.recipe.convert import convert_model  # noqa: PLC0415
+    from onnx_act.runtime.target import require_provider  # noqa: PLC0415
+    from onnx_act.runtime.turn import sharing_machine, when_waiting  # noqa: PLC0415
+
+    source = Path(job.path)
+    when_waiting(lambda what: teller.send("waiting", what))
+    inputs: dict[str, str] = {}
+    try:
+        inputs = digests_of_model(source)
+        for provider in job.request.providers:
+            require_provider(provider)
+        with sharing_machine():
+            target = None if job.target is None else Path(job.target)
+            entry = convert_model(
+                source, target, job.request, lambda text: teller.send("progress", text)
+            )
+        report, record = _kept(job, entry)
+        outcome = JobOutcome(
+            job.path,
+            entry.outcome,
+            entry.exit_code,
+            output=entry.output,
+            message=entry.message,
+            report=report,
+            entry=record,
+            outputs={} if entry.output is None else digests_of_model(Path(entry.output)),
+        )
+    except MemoryError:
+        outcome = failure(job.path, _out_of_memory(job.limits), cause="memory")
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the outcome of this model
+        if type(error).__name__ == "OnnxActError" or not hasattr(error, "exit_code"):
+            import traceback  # noqa: PLC0415 - a bug is told where the process's log is kept
+
+            traceback.print_exc()
+        outcome = failure(job.path, error)
+    from dataclasses import replace  # noqa: PLC0415 - as above
+
+    return replace(outcome, versions=made_with(), inputs=inputs)
+
+
+def _out_of_memory(limits: Limits) -> Exception:
+    from onnx_act.errors import EvidenceError  # noqa: PLC0415 - as in carry_out
+
+    return EvidenceError(out_of_memory(limits))
+
+
+def out_of_memory(limits: Limits) -> str:
+    """What is said of a job that wanted more memory than there is."""
+    if limits.memory_bytes is None:
+        return "it ran out of memory"
+    return f"it ran out of memory (--memory-limit {limits.memory_bytes / 1e9:g}GB)"
+
+
+def _kept(job: Job, entry: ModelEntry) -> tuple[str | None, dict[str, Any] | None]:
+    """Where the report of a job is kept: in a file, or with the outcome."""
+    record = entry.to_dict()
+    if job.report is None:
+        return None, record
+    import json  # noqa: PLC0415 - as in carry_out
+    from pathlib import Path  # noqa: PLC0415
+
+    from onnx_act.batch.files import write_whole  # noqa: PLC0415
+
+    text = json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False)
+    try:
+        write_whole(Path(job.report), text + "\n")
+    except OSError:
+        # The result is there, and the disk full: the report can go another way.
+        return None, record
+    return job.report, None
+
+
+def limit_memory(most: int | None) -> None:
+    """Let this process, and each that it starts, have only so much memory of its own.
+
+    Files that are mapped to be read, such as external weights, do not count.
+    """
+    if most is None or sys.platform == "win32":
+        return
+    import resource  # noqa: PLC0415 - not on Windows
+
+    # What is written to is what fills a machine; all of the address space would also count what
+    # threads and devices only reserve. macOS has no such limit and takes the other.
+    kind = resource.RLIMIT_DATA if sys.platform == "linux" else resource.RLIMIT_AS
+    resource.setrlimit(kind, (most, most))
+
+
+def _end_with_whoever_waits(scratch: str) -> None:
+    """When nobody waits for the outcome any more, end at once."""
+    sys.stdin.buffer.read()
+    shutil.rmtree(scratch, ignore_errors=True)
+    # The group is ours alone: the processes that gather evidence for this job are in it.
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Carry out the job that comes on stdin."""
+    teller = Teller(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    size = int.from_bytes(sys.stdin.buffer.read(LENGTH), "little")
+    path, most, scratch, pickled = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - our parent's
+    threading.Thread(target=_end_with_whoever_waits, args=(scratch,), daemon=True).start()
+    sys.path[:] = path
+    limit_memory(most)
+    try:
+        job: Job = pickle.loads(pickled)  # noqa: S301 - as above
+        outcome = carry_out(job, teller)
+    except MemoryError:
+        # There is not even enough to begin with: whoever waits says so.
+        os._exit(MEMORY_EXIT)
+    teller.send("outcome", outcome)
+    sys.stderr.flush()
+    # Without the runtime's clean-up, in which it may crash: the outcome is out.
+    os._exit(0)
+
+
+MEMORY_EXIT: Final = 12
+"""How a process ends that has too little memory to say anything."""
+
+if __name__ == "__main__":
+    main()
