@@ -7,7 +7,9 @@ from typing import Final
 
 from onnx_act.errors import UsageError
 
-_SIZE: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?", re.IGNORECASE)
+_SIZE: Final = re.compile(
+    r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMGT]?)(?P<binary>i?)B?", re.IGNORECASE
+)
 _POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 # Less than this does not hold the libraries that read a model.
 _LEAST: Final = 64_000_000

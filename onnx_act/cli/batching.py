@@ -45,11 +45,14 @@ class BatchOptions:
         return any(option is not None for option in given)
 
 
-def is_batch(models: Sequence[Path], options: BatchOptions) -> bool:
+def is_batch(models: Sequence[Path], output_path: Path | None, options: BatchOptions) -> bool:
     """Whether what was typed is about many models, each to be converted apart."""
     from onnx_act.batch.inputs import is_pattern
 
-    return options.any_given() or any(m.is_dir() or is_pattern(m) for m in models)
+    if options.any_given():
+        return True
+    # With -o OUT there is to be one model, and a folder is none.
+    return output_path is None and any(m.is_dir() or is_pattern(m) for m in models)
 
 
 def run_batch_command(

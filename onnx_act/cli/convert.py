@@ -48,7 +48,10 @@ from onnx_act.cli.options import (
 
 def convert(
     context: typer.Context,
-    models: Annotated[list[Path], typer.Argument(metavar="MODEL", help="ONNX files, folders of them, or patterns.")],
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL", help="ONNX files, folders of them, or patterns."),
+    ],
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
     ] = None,
@@ -145,7 +148,7 @@ def convert(
         given=_typed(context),
     )
     batch = BatchOptions(jobs, memory_limit, outcomes, retry, dask)
-    if is_batch(models, batch):
+    if is_batch(models, output_path, batch):
         run_batch_command(asked, batch, models, output_path, out_dir, report, output)
         return
     run_conversion(asked, models, output_path, out_dir, report, output)
