@@ -18,6 +18,7 @@ from onnx_act.report.equivalence_summary import (
     difference_rows,
     source_rows,
 )
+from onnx_act.report.job_summary import fit_summary
 from onnx_act.report.latency_summary import (
     latency_notes,
     latency_tables,
@@ -79,7 +80,7 @@ def render_markdown(report: Report) -> str:
     data = report.to_dict()
     environment = ", ".join(f"{k} {v}" for k, v in data["environment"].items())
     parts.extend([f"onnx-act {data['version']}; {environment}", ""])
-    return "\n".join(parts)
+    return fit_summary("\n".join(parts))
 
 
 def _entry(entry: ModelEntry) -> list[str]:
