@@ -72,7 +72,7 @@ ReportOption = Annotated[
     typer.Option(
         "--report",
         metavar="FILE",
-        help="Write the report to a .json, .md or .junit.xml file; repeatable.",
+        help="Write the report to a .json, .md, .html or .junit.xml file; repeatable.",
     ),
 ]
 BaselineOption = Annotated[

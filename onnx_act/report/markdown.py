@@ -66,7 +66,12 @@ if TYPE_CHECKING:
 
 
 def render_markdown(report: Report) -> str:
-    """The document as Markdown text."""
+    """The document as Markdown text that fits a job summary."""
+    return fit_summary(document_markdown(report))
+
+
+def document_markdown(report: Report) -> str:
+    """The whole document as Markdown text, however long it is."""
     parts = [f"# onnx-act {report.command}", ""]
     if "batch" in report.details:
         batch, models = report.details["batch"], [entry.to_dict() for entry in report.models]
@@ -80,7 +85,7 @@ def render_markdown(report: Report) -> str:
     data = report.to_dict()
     environment = ", ".join(f"{k} {v}" for k, v in data["environment"].items())
     parts.extend([f"onnx-act {data['version']}; {environment}", ""])
-    return fit_summary("\n".join(parts))
+    return "\n".join(parts)
 
 
 def _entry(entry: ModelEntry) -> list[str]:

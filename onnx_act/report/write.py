@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import UsageError
+from onnx_act.report.html import render_html
 from onnx_act.report.json import render_json
 from onnx_act.report.junit import render_junit
 from onnx_act.report.markdown import render_markdown
@@ -19,6 +20,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Report], str]]] = {
     ".json": render_json,
     ".md": render_markdown,
     ".xml": render_junit,
+    ".html": render_html,
 }
 
 
@@ -61,6 +63,7 @@ def _is_replaceable(path: Path) -> bool:
         or start.startswith(b"# onnx-act")
         or b'"onnx-act/' in start
         or b'<testsuites name="onnx-act ' in start
+        or b'<meta name="generator" content="onnx-act ' in start
     )
 
 
