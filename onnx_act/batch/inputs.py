@@ -74,6 +74,8 @@ def _expanded(path: Path, out_dir: Path | None) -> Iterator[Input]:
         yield Input(path, PurePath(path.name))
         return
     results = None if out_dir is None else out_dir.resolve()
+    if results is not None and root.resolve() not in results.parents:
+        results = None  # what is meant is not a folder around the results
     kept = [f for f in files if results is None or not f.resolve().is_relative_to(results)]
     if not kept:
         raise UsageError(empty)

@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     model = save_model(tmp_path / "in/a.onnx")
     taken = tmp_path / "out"
     taken.write_text("a file")
-    with pytest.raises(UsageError, match="cannot write to .*out"):
+    with pytest.raises(UsageError, match=r"cannot write to .*out"):
         convert_all(model, taken)
 
 
@@ -163,7 +163,7 @@ def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
     if mounted and not _mounted(out, "ro"):
         pytest.skip("nothing is read-only for the superuser, who may not mount here either")
     try:
-        with pytest.raises(UsageError, match="cannot write to .*out"):
+        with pytest.raises(UsageError, match=r"cannot write to .*out"):
             convert_all(save_model(tmp_path / "in/a.onnx"), out)
     finally:
         if mounted:
@@ -196,7 +196,7 @@ def _mounted(place: Path, options: str) -> bool:
 def test_outcomes_that_cannot_be_kept_do_not_end_the_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: files.LineFile, record: object) -> None:
+    def full(self: files.LineFile, _record: object) -> None:
         raise OSError(28, "No space left on device", str(self.path))
 
     monkeypatch.setattr(files.LineFile, "add", full)
