@@ -116,7 +116,8 @@ def bench(
         per_op=per_op,
         timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
     )
-    providers = require_providers(provider or [])
+    with reporting_failure("bench", model, report):
+        providers = require_providers(provider or [])
     with reporting_failure("bench", model, report), progress() as tell:
         entry = bench_models(
             model,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onnx_act.cli.baseline import open_baseline
 from onnx_act.cli.present import failed_entry, invoked, present, progress, write_failure
-from onnx_act.errors import EvidenceError, ModelError, UsageError
+from onnx_act.errors import EvidenceError, ModelError, ProviderUnavailableError, UsageError
 from onnx_act.recipe.option_values import parse_duration, parse_shapes
 from onnx_act.rewrite.fuse_mode import FuseMode
 
@@ -81,7 +81,11 @@ def run_conversion(
     check_report_paths([*(reports or [])], [*files, asked.save_profile], asked.baseline)
     if asked.save_profile is not None:
         check_profile_path(asked.save_profile, files)
-    request = make_request(asked)
+    try:
+        request = make_request(asked)
+    except ProviderUnavailableError as error:
+        write_failure(asked.command, [failed_entry(m, error) for m in models], reports)
+        raise
     earlier = open_baseline(
         asked.baseline, asked.baseline_bound, asked.command, [str(m) for m in models]
     )
@@ -103,7 +107,7 @@ def run_conversion(
                 # What one model cannot take must not end the others, nor lose their report.
                 entry = failed_entry(model, error)
                 if len(pairs) == 1:
-                    write_failure(asked.command, entry, reports)
+                    write_failure(asked.command, [entry], reports)
                     raise
             entries.append(replace(entry, duration_s=time.perf_counter() - started))
             gc.collect()  # it is paused while the program runs, and a graph is full of cycles

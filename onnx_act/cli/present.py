@@ -13,7 +13,7 @@ import typer
 from onnx_act.cli.options import OutputFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -65,24 +65,29 @@ def failed_entry(model: Path, error: OnnxActError) -> ModelEntry:
     return ModelEntry(str(model), outcome, exit_code=error.exit_code, message=str(error))
 
 
-def write_failure(command: str, entry: ModelEntry, files: list[Path] | None) -> None:
+def write_failure(command: str, entries: Sequence[ModelEntry], files: list[Path] | None) -> None:
     """Write the reports of a run that ends here: a pipeline shows them whatever the exit code."""
     from onnx_act.report.document import Report
     from onnx_act.report.write import write_report
 
     for path in files or []:
-        write_report(Report(command, (entry,), invoked()), path)
+        write_report(Report(command, tuple(entries), invoked()), path)
 
 
 @contextmanager
 def reporting_failure(command: str, model: Path, files: list[Path] | None) -> Iterator[None]:
     """Have an error that ends the work on one model stand in the reports too."""
-    from onnx_act.errors import EvidenceError, ModelError, UsageError
+    from onnx_act.errors import (
+        EvidenceError,
+        ModelError,
+        ProviderUnavailableError,
+        UsageError,
+    )
 
     try:
         yield
-    except (ModelError, UsageError, EvidenceError) as error:
-        write_failure(command, failed_entry(model, error), files)
+    except (ModelError, UsageError, EvidenceError, ProviderUnavailableError) as error:
+        write_failure(command, [failed_entry(model, error)], files)
         raise
 
 

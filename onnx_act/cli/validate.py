@@ -120,7 +120,8 @@ def validate(
     check_report_paths(report or [], [reference, candidate, data], baseline)
     earlier = open_baseline(baseline, baseline_bound, "validate", [str(candidate)])
     started = time.perf_counter()
-    providers = require_providers(provider or [])
+    with reporting_failure("validate", candidate, report):
+        providers = require_providers(provider or [])
     feeds = make_feed_request(
         seed=seed,
         data=data,

@@ -23,6 +23,8 @@ _RENDERERS: Final[Mapping[str, Callable[[Report], str]]] = {
     ".html": render_html,
 }
 
+_KNOWN: Final = ".json, .md, .html or .junit.xml"
+
 
 def check_report_paths(
     paths: Sequence[Path], files: Iterable[Path | None] = (), baseline: Path | None = None
@@ -47,9 +49,7 @@ def check_report_paths(
         if path.resolve() in taken or (path.exists() and not _is_replaceable(path)):
             raise UsageError(f"--report {path} would overwrite a file that is no report")
         if path.suffix.lower() not in _RENDERERS:
-            *others, last = _RENDERERS
-            known = f"{', '.join(others)} or {last}"
-            raise UsageError(f"--report {path}: the suffix says the format; use {known}")
+            raise UsageError(f"--report {path}: the suffix says the format; use {_KNOWN}")
 
 
 def _is_replaceable(path: Path) -> bool:

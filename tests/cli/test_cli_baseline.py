@@ -195,6 +195,22 @@ def test_a_run_that_ends_in_an_error_leaves_its_report(
     }
 
 
+def test_a_provider_that_cannot_run_leaves_its_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (
+        ["convert", model, model.with_name("digits_cnn_relu.onnx"), "--out-dir", tmp_path],
+        ["validate", model, model],
+        ["bench", model],
+    ):
+        junit = tmp_path / f"{command[0]}.junit.xml"
+        ran = run_here(capsys, *command, "--provider", "coreml", "--report", junit)
+        assert_wrong_use(ran, code=4, lines=len(ran.err.splitlines()))
+        errors = ET.parse(junit).getroot().findall("testsuite/testcase/error")
+        models = 2 if command[0] == "convert" else 1
+        assert [e.attrib["type"] for e in errors] == ["provider"] * models
+
+
 def test_from_python(model: Path, tmp_path: Path) -> None:
     report = tmp_path / "r.json"
     options: dict[str, Any] = {"fuse": True, "bench_seconds": 0.3}

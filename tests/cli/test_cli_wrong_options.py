@@ -31,7 +31,7 @@ def model(tmp_path: Path) -> Path:
         (["--time", "soon"], ["--time", "30s", "'soon'"]),
         (["--time", "0s"], ["--time"]),
         (["--time", "-1s"], ["--time"]),
-        (["--report", "report.pdf"], ["report.pdf", ".json or .md"]),
+        (["--report", "report.pdf"], ["report.pdf", ".json, .md"]),
         (["--report", "report"], ["suffix"]),
         (["--where", "after:Conv"], ["--where", "--swap"]),
         (["--opset", "9"], ["--opset 9", "17"]),

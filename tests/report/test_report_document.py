@@ -68,5 +68,5 @@ def test_written_by_suffix(tmp_path: Path) -> None:
     assert (tmp_path / "deep/er/b.JSON").is_file()
     assert (tmp_path / "c.md").read_text("utf-8").startswith("# onnx-act convert\n")
     for name in ("a.pdf", "a", "a.json.gz"):
-        with pytest.raises(UsageError, match=r"\.json, \.md, \.xml or \.html"):
+        with pytest.raises(UsageError, match=r"\.json, \.md, \.html or \.junit\.xml"):
             check_report_paths([tmp_path / name])
