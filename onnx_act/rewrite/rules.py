@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.rewrite.commute_activation import CommuteActivation
+from onnx_act.rewrite.flatten_matmul import FlattenMatMul
 from onnx_act.rewrite.fold_affine import FoldAffine
 from onnx_act.rewrite.fold_affine_forward import FoldAffineForward
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
@@ -50,6 +51,7 @@ def _portable(max_growth: float) -> tuple[Step, ...]:
         (CommuteActivation(), RemoveRedundantActivation(), SimplifyActivation()),
         # After the folds, which know MatMul and Add as well, and before what fuses a Gemm.
         RaiseGemm(),
+        IfFaster(FlattenMatMul()),
         # After the folds, whose sums and products are not the activation's.
         IfFaster(RaiseActivation()),
     )

@@ -18,6 +18,7 @@ from onnx_act.graph.model import load_model
 from onnx_act.graph.selectors import parse_selector
 from onnx_act.rewrite.commute_activation import CommuteActivation
 from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.flatten_matmul import FlattenMatMul
 from onnx_act.rewrite.fold_affine import FoldAffine
 from onnx_act.rewrite.fold_affine_forward import FoldAffineForward
 from onnx_act.rewrite.fold_batch_normalization import FoldBatchNormalization
@@ -57,6 +58,7 @@ _FIXED: Final[dict[str, Rule]] = {
     rule.name: rule
     for rule in (
         CommuteActivation(),
+        FlattenMatMul(),
         FoldAffine(),
         FoldAffineForward(),
         FoldBatchNormalization(),
