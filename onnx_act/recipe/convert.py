@@ -79,6 +79,7 @@ class _Work:
         notes: what a reader should know of the original.
         speedups: what measuring of fusions gave.
         feeds: what was asked to be fed, before the model told of its inputs.
+        is_only_tuned: whether nothing was done but what tuning measured.
     """
 
     model: OnnxModel
@@ -92,6 +93,7 @@ class _Work:
     tuning: TuningOutcome | None = None
     notes: tuple[str, ...] = ()
     speedups: Mapping[str, float] = field(default_factory=dict)
+    is_only_tuned: bool = False
     feeds: FeedRequest | None = None
 
 
@@ -216,6 +218,7 @@ def _rewrite(
     if request.tune is not None:
         spent = time.perf_counter() - work.started
         work.tuning, tuned = run_tuning(work.model, targets, request, request.tune, spent, progress)
+        work.is_only_tuned = work.raised is None and not work.plan.changes
         work.plan += tuned
 
 
@@ -285,7 +288,7 @@ def _judge_and_write(
         progress=progress,
     )
     entry = _with_evidence(entry, evidence)
-    if work.tuning is not None and not request.bench and _is_only_tuned(work):
+    if work.tuning is not None and not request.bench and work.is_only_tuned:
         # It was measured against the original then, with sessions in turn.
         measured = tuple(_Record(dict(c.latency)) for c in work.tuning.confirmed)
         entry = replace(entry, latency=measured or None)
@@ -327,11 +330,6 @@ def _reference(work: _Work, path: Path, staged: StagedModel) -> Path:
     if changes and all(c.rule == "swap_activation" for c in changes):
         return staged.path
     return work.swapped or path
-
-
-def _is_only_tuned(work: _Work) -> bool:
-    """Whether nothing was done but what tuning measured."""
-    return work.raised is None and all(c.rule == "respell_activation" for c in work.plan.changes)
 
 
 def _with_evidence(entry: ModelEntry, evidence: Evidence) -> ModelEntry:

@@ -11,7 +11,7 @@ from onnx_act.rewrite.engine import Plan, run_rules
 from onnx_act.runtime.target import short_name
 from onnx_act.runtime.turn import measuring_turn
 from onnx_act.tuning.memory import load_profile, save_profile
-from onnx_act.tuning.tuner import TuningRequest, respelling, tune_model
+from onnx_act.tuning.tuner import TuningRequest, chosen_rules, tune_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,8 @@ def run_tuning(
         outcome = _tuned(model, targets, request, options, profile, spent_s, progress)
         if options.save_profile is not None:
             save_profile(options.save_profile, [outcome])
-    plan = run_rules([respelling(outcome)], model, targets) if outcome.choices else Plan()
+    rules = chosen_rules(outcome)
+    plan = run_rules(rules, model, targets) if rules else Plan()
     if options.contrib and any("com.microsoft." in change.after for change in plan.changes):
         stamp_providers(model, [short_name(p) for p in request.providers])
     return outcome, plan

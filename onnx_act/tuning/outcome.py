@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.evidence.accuracy import Accuracy
 from onnx_act.evidence.statistics import Interval
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+
+#: The key of the other way to write linear layers; every other key is of a way for activations.
+FLATTENED: Final = "flattened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,10 +199,18 @@ class TuningOutcome:
 
     @property
     def choices(self) -> dict[str, str]:
-        """Site -> key, of the choices that are to be made."""
-        if not self.is_kept:
-            return {}
-        return {s: g.chosen for g in self.groups if g.chosen is not None for s in g.sites}
+        """Site -> key, of the choices that are to be made for activations."""
+        return {s: key for s, key in self._kept() if key != FLATTENED}
+
+    @property
+    def flattened(self) -> frozenset[str]:
+        """The results of linear layers that are to be written in the other way."""
+        return frozenset(s for s, key in self._kept() if key == FLATTENED)
+
+    def _kept(self) -> Iterator[tuple[str, str]]:
+        for group in self.groups if self.is_kept else ():
+            if group.chosen is not None:
+                yield from ((site, group.chosen) for site in group.sites)
 
     @property
     def channels(self) -> dict[str, int]:

@@ -4,7 +4,7 @@ First the neighbourhood of one site of each group is measured in every way, all 
 drops what is hopeless and tells which way each group would take by itself. What is left is
 measured in the whole model, because only that counts: for each family of groups (one activation,
 written alike) the ways that all of its groups could take together, and the mixture that the
-neighbourhoods suggest; then, where it matters, groups alone.
+neighbourhoods suggest; then, where it matters, groups alone; and at last the linear layers.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onnx_act.runtime.feeds import FeedRequest
     from onnx_act.tuning.clock import Clock
     from onnx_act.tuning.grouping import SiteGroup
+    from onnx_act.tuning.layers import LayersState
     from onnx_act.tuning.shares import Shares
     from onnx_act.tuning.workbench import Workbench
 
@@ -43,6 +44,8 @@ _GRACE_S: Final = 30.0
 # On another provider less than this is slower, whatever the interval: what two sessions of one
 # model may differ by.
 _NO_LOSS: Final = 1 / 1.02
+_NOT_SHOWN: Final = "not shown to be faster in the whole model"
+_NOT_FASTER: Final = "no other way was shown to be faster"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,7 @@ class Search:
         feeds: what whole models run on.
         clock: the budget.
         shares: the part of the run time in each site.
+        layers: linear layers that have another way to be written.
         progress: told what is going on.
         is_complete: whether nothing was left out for want of time, or because measuring failed.
     """
@@ -83,6 +87,7 @@ class Search:
     feeds: FeedRequest
     clock: Clock
     shares: Shares
+    layers: LayersState | None
     progress: Callable[[str], None]
     is_complete: bool = True
 
@@ -97,17 +102,21 @@ class Search:
         for index, family in enumerate(ordered):
             self._race_family(family, len(ordered) - index)
         self._race_alone()
+        self._race_layers()
         for state in self.states:
             self._conclude(state)
 
     def choices(self) -> dict[str, str]:
         """Site -> key, as it stands."""
-        return {
+        chosen = {
             site.id: state.chosen
             for state in self.states
             if state.chosen is not None
             for site in state.group.sites
         }
+        if self.layers is not None and self.layers.is_chosen:
+            chosen |= self.layers.choices()
+        return chosen
 
     def share_of(self, group: SiteGroup) -> float | None:
         """Part of the run time spent in a group, None where that is not known."""
@@ -221,6 +230,25 @@ class Search:
             for state, key in better.values():
                 state.chosen = key
 
+    def _race_layers(self) -> None:
+        """Measure the linear layers in their other way."""
+        if self.layers is None:
+            return
+        self.progress("measuring linear layers in the whole model")
+        present = self.choices()
+        trial = {**present, **self.layers.choices()}
+        best = self._race(present, [trial], self.clock.left_s())
+        if isinstance(best, str):
+            self.layers.reason = best
+            return
+        self.layers.measured = best.intervals[0]
+        if best.winner is None:
+            self.layers.reason = _NOT_FASTER
+            self.layers.verdict = best.lost.get(0, _NOT_SHOWN)
+            return
+        self.layers.is_chosen = True
+        self.layers.reason = _fastest(self.layers.measured)
+
     def _race(
         self,
         present: Mapping[str, str],
@@ -297,15 +325,17 @@ class Search:
                     state.verdicts[key] = "chosen"
                 else:
                     state.verdicts.setdefault(key, "slower than the chosen one")
-            measured = state.measured.get(state.chosen)
-            state.reason = "the fastest in the whole model"
-            if measured is not None:
-                state.reason += f": {measured.median:.2f}x"
+            state.reason = _fastest(state.measured.get(state.chosen))
             return
         for key in state.keys:
-            state.verdicts.setdefault(key, "not shown to be faster in the whole model")
+            state.verdicts.setdefault(key, _NOT_SHOWN)
         if not state.reason:
-            state.reason = "no other way was shown to be faster"
+            state.reason = _NOT_FASTER
+
+
+def _fastest(measured: Interval | None) -> str:
+    shown = "" if measured is None else f": {measured.median:.2f}x"
+    return f"the fastest in the whole model{shown}"
 
 
 def _median(interval: Interval | None) -> float:

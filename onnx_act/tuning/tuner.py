@@ -18,6 +18,7 @@ from onnx_act.graph.model import load_model
 from onnx_act.graph.probe_models import activation_probe
 from onnx_act.rewrite.engine import run_rules
 from onnx_act.rewrite.expand_gate import GateExpansion, expansion_probe
+from onnx_act.rewrite.flatten_matmul import FlattenMatMul
 from onnx_act.rewrite.respell_activation import RespellActivation
 from onnx_act.runtime.cache import Question
 from onnx_act.runtime.target import short_name
@@ -26,19 +27,16 @@ from onnx_act.tuning.confirmation import MOST_CONFIRMING_S, confirm
 from onnx_act.tuning.contenders import GroupState
 from onnx_act.tuning.exactness import Exactness
 from onnx_act.tuning.grouping import group_sites
+from onnx_act.tuning.layers import find_layers
 from onnx_act.tuning.memory import (
-    AS_IT_IS,
     is_measured_here,
     keep_group,
     keep_outcome,
     recall_group,
     recall_outcome,
 )
-from onnx_act.tuning.outcome import (
-    CandidateOutcome,
-    GroupOutcome,
-    TuningOutcome,
-)
+from onnx_act.tuning.outcome import CandidateOutcome, GroupOutcome, TuningOutcome
+from onnx_act.tuning.profiled import apply_profile
 from onnx_act.tuning.search import Search
 from onnx_act.tuning.shares import Shares, measure_shares
 from onnx_act.tuning.workbench import Workbench
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 
     from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
-    from onnx_act.rewrite.rule import Capabilities
+    from onnx_act.rewrite.rule import Capabilities, Rule
     from onnx_act.runtime.feeds import FeedRequest
     from onnx_act.tuning.grouping import SiteGroup
     from onnx_act.tuning.memory import TuningProfile
@@ -101,7 +99,7 @@ def tune_model(
     """Find the fastest exact way to write the activations of a model.
 
     Args:
-        model: left as it is; `respelling` makes the outcome's choices.
+        model: left as it is; `chosen_rules` make the outcome's choices.
         targets: what the result must run on.
         request: how.
         progress: told what is going on.
@@ -149,9 +147,15 @@ def _as_decided(outcome: TuningOutcome) -> TuningOutcome:
     return replace(outcome, groups=groups)
 
 
-def respelling(outcome: TuningOutcome) -> RespellActivation:
-    """The rule that makes the choices of an outcome."""
-    return RespellActivation(outcome.choices, outcome.channels, outcome.images, outcome.approximate)
+def chosen_rules(outcome: TuningOutcome) -> tuple[Rule, ...]:
+    """The rules that make the choices of an outcome, none where nothing was chosen."""
+    places = (outcome.channels, outcome.images)
+    respelling = RespellActivation(outcome.choices, *places, outcome.approximate)
+    flattening = FlattenMatMul(outcome.flattened)
+    return (
+        *((respelling,) if outcome.choices else ()),
+        *((flattening,) if outcome.flattened else ()),
+    )
 
 
 def _question(base: Path, request: TuningRequest) -> Question:
@@ -183,7 +187,9 @@ class _Tuning:
         """Everything from the sites to the proof."""
         sites = find_sites(self.model)
         constants = Constants(self.model)
-        if not group_sites(sites, constants, {}, contrib=self.request.contrib):
+        layers = find_layers(self.model, self.targets, sites)
+        has_ways = bool(group_sites(sites, constants, {}, contrib=self.request.contrib))
+        if not has_ways and layers is None:
             return self._outcome((), "no activation of the model has another way to be written")
         self.progress("profiling")
         shares = self._shares(self.model, sites)
@@ -203,16 +209,19 @@ class _Tuning:
             self.request.feeds,
             self.clock,
             shares,
+            layers,
             self.progress,
         )
         if self.request.profile is not None:
-            self._apply_profile(states, self.request.profile)
-            outcomes = tuple(_group_outcome(s, search, exactness) for s in states)
-            outcome = self._outcome(outcomes, "", shares.all_sites)
+            apply_profile(self.request.profile, states, layers)
+            self._note_where_it_was_measured(self.request.profile)
+        else:
+            search.run(constants, shapes)
+        outcomes = [_group_outcome(s, search, exactness) for s in states]
+        outcomes += [] if layers is None else [layers.outcome()]
+        outcome = self._outcome(tuple(outcomes), "", shares.all_sites)
+        if self.request.profile is not None:
             return replace(outcome, source="profile", is_kept=bool(search.choices()))
-        search.run(constants, shapes)
-        outcomes = tuple(_group_outcome(s, search, exactness) for s in states)
-        outcome = self._outcome(outcomes, "", shares.all_sites)
         outcome = replace(outcome, is_complete=search.is_complete)
         if not search.choices():
             return replace(outcome, reason="no other way was shown to be faster")
@@ -300,21 +309,7 @@ class _Tuning:
         for key in [k for k in state.keys if k != known]:
             state.drop(key, "was not the best for such sites in another model")
 
-    def _apply_profile(self, states: list[GroupState], profile: TuningProfile) -> None:
-        for state in states:
-            chosen = profile.choices.get(state.group.signature)
-            if chosen is None:
-                state.reason = "the profile says nothing about such sites"
-            elif chosen == AS_IT_IS:
-                state.reason = "the profile leaves such sites as they are"
-            elif chosen in state.keys:
-                state.chosen, state.reason = chosen, "the profile says so"
-            else:
-                why = state.verdicts.get(chosen, "it is not known here")
-                state.reason = f"the profile says {chosen}, but: {why}"
-            for key in state.keys:
-                verdict = "chosen" if key == state.chosen else "not the choice of the profile"
-                state.verdicts.setdefault(key, verdict)
+    def _note_where_it_was_measured(self, profile: TuningProfile) -> None:
         if (profile.providers, profile.threads) != (self.request.providers, self.request.threads):
             made = ", ".join(short_name(p) for p in profile.providers)
             self.notes.append(f"the choices were measured on {made}, {profile.threads} threads")
@@ -350,7 +345,7 @@ class _Tuning:
         if not self.clock.left_s():
             return None
         trial = load_model(self.model.content)
-        run_rules([respelling(replace(outcome, is_kept=True))], trial, self.targets)
+        run_rules(chosen_rules(replace(outcome, is_kept=True)), trial, self.targets)
         # Read again: what was written has no types and shapes yet, by which sites are found.
         trial = load_model(trial.content)
         try:

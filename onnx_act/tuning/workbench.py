@@ -9,7 +9,9 @@ from onnx_act.graph.excerpt import neighbourhood
 from onnx_act.graph.model import load_model
 from onnx_act.graph.store import serialised, stage_temporarily
 from onnx_act.rewrite.engine import run_rules
+from onnx_act.rewrite.flatten_matmul import FlattenMatMul
 from onnx_act.rewrite.respell_activation import RespellActivation
+from onnx_act.tuning.outcome import FLATTENED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from onnx_act.graph.model import OnnxModel
     from onnx_act.graph.sites import Site
     from onnx_act.graph.store import StagedModel
-    from onnx_act.rewrite.rule import Capabilities
+    from onnx_act.rewrite.rule import Capabilities, Rule
     from onnx_act.tuning.grouping import SiteGroup
 
 # A neighbourhood that is larger than this goes to the measuring process too slowly, once per way.
@@ -68,13 +70,22 @@ class Workbench:
         if key not in self._built:
             trial = load_model(self._model.content) if choices else self._model
             if choices:
-                rule = RespellActivation(choices, self._channels, self._images)
-                run_rules([rule], trial, self._targets)
+                run_rules(self._rules(choices), trial, self._targets)
             name = f"trial-{self._count}.onnx"
             self._count += 1
             staged = stage_temporarily(trial, self._folder, name)
             self._built[key] = self._stack.enter_context(staged)
         return self._built[key].path
+
+    def _rules(self, choices: Mapping[str, str]) -> list[Rule]:
+        flattened = frozenset(site for site, key in choices.items() if key == FLATTENED)
+        ways = {site: key for site, key in choices.items() if key != FLATTENED}
+        rules: list[Rule] = []
+        if ways:
+            rules.append(RespellActivation(ways, self._channels, self._images))
+        if flattened:
+            rules.append(FlattenMatMul(flattened))
+        return rules
 
     def forget_but(self, *kept: Mapping[str, str]) -> None:
         """Remove the files of all trials but these and the model as it is."""
