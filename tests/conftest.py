@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ settings.load_profile("repeatable")
 _CORPUS = os.environ.get("ONNX_ACT_CORPUS")
 _BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 _REASON = "the model corpus is not here: set ONNX_ACT_CORPUS to its folder to run this test"
+
+
+def pytest_configure() -> None:
+    # A shell starts what runs in the background deaf to Ctrl-C, and so would be what tests start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
