@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onnx_act.errors import EvidenceError
+from onnx_act.errors import EvidenceError, OnnxActError
 from onnx_act.evidence.compare import as_float64, is_float
-from onnx_act.evidence.noise import NoiseFloor, OutputNoise, jittered, root_mean_square
+from onnx_act.evidence.noise import (
+    NoiseFloor,
+    OutputNoise,
+    jittered,
+    root_mean_square,
+    rounded_again,
+)
 from onnx_act.evidence.precision import precision_of
 from onnx_act.evidence.readable import run_readable
 from onnx_act.graph.model import load_model
+from onnx_act.graph.rounded_again import weights_rounded_again
 from onnx_act.graph.statistics import coarsest_float, float_weights
 from onnx_act.graph.widen import widened
 from onnx_act.runtime.feeds import FeedRequest, feeds_for
@@ -24,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from onnx_act.graph.model import OnnxModel
     from onnx_act.runtime.datasets import Dataset
     from onnx_act.runtime.session import PlacedNode, Session
     from onnx_act.runtime.tensors import Array, TensorSpec
@@ -123,20 +131,28 @@ def equivalence_settings(
 
 
 def measure_baseline(
-    reference: Path, settings: SessionSettings, request: FeedRequest | Dataset, *, most: int
+    reference: Path,
+    settings: SessionSettings,
+    request: FeedRequest | Dataset,
+    *,
+    most: int,
+    candidate: Path | None = None,
 ) -> Baseline:
     """Run the reference in every condition that should not matter.
 
     The baseline is its output without optimisation. Around it: the same again, inputs moved by
     a rounding error (weights, where no input is a float), every optimisation level, and one, two
-    and four threads instead of the default, as far as there are cores. An output that moved in
-    jumps is shaken harder on every feed, for where they fall is chance.
+    and four threads instead of the default, as far as there are cores. A model of 16 bits also
+    runs without rounding to them, and so with those of its weights moved that the candidate
+    rounded again. An output that moved in jumps is shaken harder on every feed, for where they
+    fall is chance.
 
     Args:
         reference: The unmodified model.
         settings: Provider and threads.
         request: What to run it on, or the feeds themselves.
         most: The most feeds to use.
+        candidate: The model that will be judged, of which only weights are read.
 
     Raises:
         EvidenceError: The reference does not run on this provider.
@@ -162,7 +178,7 @@ def measure_baseline(
             if condition.threads != settings.threads:
                 words = "1 thread" if condition.threads == 1 else f"{condition.threads} threads"
                 baseline.conditions.append(words)
-    _add_wide(baseline, reference, settings)
+    _add_wide(baseline, reference, settings, candidate)
     jumping = _jumping(baseline)
     if any(jumping):
         _add_jitter(baseline, open_session(reference, settings), jumping, strong=True)
@@ -250,7 +266,9 @@ def _add_weight_jitter(baseline: Baseline, reference: Path, settings: SessionSet
                 noises[name].add(result)
 
 
-def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:
+def _add_wide(
+    baseline: Baseline, reference: Path, settings: SessionSettings, candidate: Path | None
+) -> None:
     """Run a 16-bit reference without rounding to 16 bits: how far that moves it is its rounding.
 
     On the CPU no other condition shows it: wherever a kernel is missing, and that is nearly
@@ -259,9 +277,32 @@ def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) ->
     model = load_model(reference)
     if coarsest_float(model) not in {"float16", "bfloat16"}:
         return
-    wide = widened(model, _MOST_WEIGHTS)
-    if wide is None:
+    if not _add_wide_run(baseline, widened(model, _MOST_WEIGHTS), settings):
         return
+    baseline.rounding_is_measured = True
+    baseline.conditions.append("no rounding to 16 bits")
+    weights = {} if candidate is None else _rounded_again(model, candidate)
+    if not weights:
+        return
+    for repetition in range(_JITTERS):
+        moved = rounded_again(weights, np.random.default_rng(repetition))
+        _add_wide_run(baseline, widened(model, _MOST_WEIGHTS, moved), settings)
+    what = "1 weight" if len(weights) == 1 else f"{len(weights)} weights"
+    baseline.conditions.append(f"{what} rounded again")
+
+
+def _rounded_again(reference: OnnxModel, candidate: Path) -> dict[str, Array]:
+    try:
+        return weights_rounded_again(reference, load_model(candidate), _MOST_WEIGHTS)
+    except OnnxActError:
+        # What cannot be read for this may still run; it is only allowed less.
+        return {}
+
+
+def _add_wide_run(baseline: Baseline, wide: bytes | None, settings: SessionSettings) -> bool:
+    """Take in a run of the reference in float32; False where there is none, or it is another."""
+    if wide is None:
+        return False
     try:
         session = open_session(wide, settings)
         floats = {spec.name for spec in session.inputs if spec.dtype == "float32"}
@@ -271,7 +312,7 @@ def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) ->
         ]
     except EvidenceError:
         # An operator that only has 16 bits, or types that are computed: depth stands in for it.
-        return
+        return False
     names = [spec.name for spec in session.outputs]
     by_name = [dict(zip(names, arrays, strict=True)) for arrays in results]
     outputs = [spec.name for spec in baseline.outputs]
@@ -281,12 +322,11 @@ def _add_wide(baseline: Baseline, reference: Path, settings: SessionSettings) ->
         for name in outputs
     ]
     if not all(near):
-        return
+        return False
     for noises, arrays in zip(baseline.noises, by_name, strict=True):
         for name in outputs:
             noises[name].add(arrays[name])
-    baseline.rounding_is_measured = True
-    baseline.conditions.append("no rounding to 16 bits")
+    return True
 
 
 def _jumping(baseline: Baseline) -> list[list[str]]:

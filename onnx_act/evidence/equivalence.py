@@ -74,7 +74,11 @@ def judge_equivalence(
     for provider in providers:
         settings = equivalence_settings(provider, threads, production=production)
         baseline = measure_baseline(
-            reference, settings, request if feeds is None else feeds, most=most_feeds
+            reference,
+            settings,
+            request if feeds is None else feeds,
+            most=most_feeds,
+            candidate=candidate,
         )
         feeds = baseline.feeds
         if provider != CPU:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from onnx_act.evidence.compare import Floats, as_float64, is_float
 from onnx_act.evidence.plain import plain
+from onnx_act.graph.factors import unit_in_last_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -186,3 +187,31 @@ def _moved(array: Array, rng: np.random.Generator, strong: bool) -> Array:
     # Zero stays: its neighbour is a denormal, which is no rounding error of anything.
     moved = np.where(chosen & (array != 0) & np.isfinite(neighbours), neighbours, array)
     return moved.astype(array.dtype)
+
+
+def rounded_again(
+    weights: Mapping[str, Array], rng: np.random.Generator
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Weights of 16 bits, each off by what rounding it once more does, in float32.
+
+    That is any number up to half a unit in the last place, all equally likely. A bias is off by
+    half a unit, up or down: it is all that there is of its channel, nothing averages out, and two
+    runs may miss how far it goes. Float32 has bits enough for it; in the weights' own type it would
+    be no motion, or one of a whole unit.
+
+    Args:
+        weights: float16 or bfloat16, finite; those of one dimension are biases.
+        rng: chooses the errors.
+    """
+    return {
+        name: (as_float64(array) + _rounding_error(array, rng)).astype(np.float32)
+        for name, array in weights.items()
+    }
+
+
+def _rounding_error(array: Array, rng: np.random.Generator) -> Floats:
+    if array.ndim == 1:
+        units = rng.choice((-0.5, 0.5), array.shape)
+    else:
+        units = rng.uniform(-0.5, 0.5, array.shape)
+    return np.asarray(units * unit_in_last_place(array))
