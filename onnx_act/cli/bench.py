@@ -116,9 +116,9 @@ def bench(
         per_op=per_op,
         timeout_s=None if timeout is None else parse_duration(timeout, "--timeout"),
     )
-    with reporting_failure("bench", model, report):
+    with reporting_failure("bench", model, report, output):
         providers = require_providers(provider or [])
-    with reporting_failure("bench", model, report), progress() as tell:
+    with reporting_failure("bench", model, report, output), progress() as tell:
         entry = bench_models(
             model,
             other,

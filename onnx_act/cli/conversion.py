@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onnx_act.cli.options import OutputFormat
+    from onnx_act.errors import OnnxActError
     from onnx_act.recipe.request import ConversionRequest
     from onnx_act.report.document import ModelEntry
 
@@ -84,7 +85,7 @@ def run_conversion(
     try:
         request = make_request(asked)
     except ProviderUnavailableError as error:
-        write_failure(asked.command, [failed_entry(m, error) for m in models], reports)
+        write_failure(asked.command, [failed_entry(m, error) for m in models], reports, output)
         raise
     earlier = open_baseline(
         asked.baseline, asked.baseline_bound, asked.command, [str(m) for m in models]
@@ -96,6 +97,7 @@ def run_conversion(
         if request.tune is not None and request.tune.save_profile is not None:
             check_profile_path(request.tune.save_profile, [*files, request.recipe])
     entries: list[ModelEntry] = []
+    failure: OnnxActError | None = None
     with progress() as tell:
         for model, target in pairs:
             started = time.perf_counter()
@@ -105,12 +107,12 @@ def run_conversion(
                 entry = convert_model(model, target, request, tell)
             except (ModelError, UsageError, EvidenceError) as error:
                 # What one model cannot take must not end the others, nor lose their report.
-                entry = failed_entry(model, error)
-                if len(pairs) == 1:
-                    write_failure(asked.command, [entry], reports)
-                    raise
+                entry, failure = failed_entry(model, error), error
             entries.append(replace(entry, duration_s=time.perf_counter() - started))
             gc.collect()  # it is paused while the program runs, and a graph is full of cycles
+    if failure is not None and len(pairs) == 1:
+        write_failure(asked.command, entries, reports, output)
+        raise failure
     details = {} if earlier is None else earlier.details()
     present(Report(asked.command, tuple(entries), invoked(), details), output, reports)
 

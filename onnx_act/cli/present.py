@@ -47,12 +47,7 @@ def present(
 
     for path in files or []:
         write_report(report, path)
-    try:
-        _print(report, output, every_site=every_site)
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):
-        # Whoever read our output has seen enough (rich says so by SystemExit); the verdict stands.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _print(report, output, every_site=every_site)
     raise typer.Exit(report.exit_code)
 
 
@@ -65,17 +60,31 @@ def failed_entry(model: Path, error: OnnxActError) -> ModelEntry:
     return ModelEntry(str(model), outcome, exit_code=error.exit_code, message=str(error))
 
 
-def write_failure(command: str, entries: Sequence[ModelEntry], files: list[Path] | None) -> None:
-    """Write the reports of a run that ends here: a pipeline shows them whatever the exit code."""
+def write_failure(
+    command: str, entries: Sequence[ModelEntry], files: list[Path] | None, output: OutputFormat
+) -> None:
+    """Write the reports of a run that ends here: a pipeline shows them whatever the exit code.
+
+    Where evidence could not be had (a crash, no time left) or a provider could not, it is also
+    printed as JSON where that is the format. Wrong use and files that cannot be read end before
+    there is anything to tell.
+    """
+    from onnx_act.errors import EvidenceError, ProviderUnavailableError
     from onnx_act.report.document import Report
     from onnx_act.report.write import write_report
 
+    report = Report(command, tuple(entries), invoked())
     for path in files or []:
-        write_report(Report(command, tuple(entries), invoked()), path)
+        write_report(report, path)
+    told = {EvidenceError.exit_code, ProviderUnavailableError.exit_code}
+    if output is OutputFormat.JSON and report.exit_code in told:
+        _print(report, output)
 
 
 @contextmanager
-def reporting_failure(command: str, model: Path, files: list[Path] | None) -> Iterator[None]:
+def reporting_failure(
+    command: str, model: Path, files: list[Path] | None, output: OutputFormat
+) -> Iterator[None]:
     """Have an error that ends the work on one model stand in the reports too."""
     from onnx_act.errors import (
         EvidenceError,
@@ -87,11 +96,20 @@ def reporting_failure(command: str, model: Path, files: list[Path] | None) -> It
     try:
         yield
     except (ModelError, UsageError, EvidenceError, ProviderUnavailableError) as error:
-        write_failure(command, [failed_entry(model, error)], files)
+        write_failure(command, [failed_entry(model, error)], files, output)
         raise
 
 
-def _print(report: Report, output: OutputFormat, *, every_site: bool) -> None:
+def _print(report: Report, output: OutputFormat, *, every_site: bool = False) -> None:
+    try:
+        _render(report, output, every_site=every_site)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough (rich says so by SystemExit); the verdict stands.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _render(report: Report, output: OutputFormat, *, every_site: bool) -> None:
     if output is OutputFormat.JSON:
         from onnx_act.report.json import render_json
 

@@ -120,7 +120,7 @@ def validate(
     check_report_paths(report or [], [reference, candidate, data], baseline)
     earlier = open_baseline(baseline, baseline_bound, "validate", [str(candidate)])
     started = time.perf_counter()
-    with reporting_failure("validate", candidate, report):
+    with reporting_failure("validate", candidate, report, output):
         providers = require_providers(provider or [])
     feeds = make_feed_request(
         seed=seed,
@@ -130,7 +130,7 @@ def validate(
         normalize=normalize,
     )
     timeout_s = parse_duration(timeout, "--timeout")
-    with reporting_failure("validate", candidate, report), progress() as tell:
+    with reporting_failure("validate", candidate, report, output), progress() as tell:
         entry = validate_models(
             reference,
             candidate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -212,6 +213,27 @@ def test_an_error_leaves_stdout_empty(
     assert ran.code in {2, 3}
     assert ran.out == ""
     assert ran.err.startswith("onnx-act: ")
+
+
+@pytest.mark.parametrize("command", ["validate", "convert", "swap"])
+def test_evidence_that_could_not_be_had_is_a_document(
+    command: str, model: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out, written = tmp_path / "out.onnx", tmp_path / "report.json"
+    swap = ("--swap", "relu=silu")
+    places = {"validate": (model,), "convert": ("-o", out, *swap), "swap": (out, *swap)}[command]
+    options = ("--timeout", "1ms", "--report", written, *JSON)
+    ran = run_here(capsys, command, model, *places, *options)
+    assert ran.code == 1
+    assert ran.document["schema"] == f"onnx-act/{command}/1"
+    assert (ran.entry["outcome"], ran.entry["exit_code"]) == ("failed", 1)
+    assert ran.entry["path"] == str(model)
+    assert "did not finish within 0.001 s" in ran.entry["message"]
+    # What a conversion could tell until then is in the document, and no message beside it.
+    said = f"onnx-act: {ran.entry['message']}\n" if command == "validate" else ""
+    assert ran.err == said
+    assert json.loads(written.read_text(encoding="utf-8"))["models"] == ran.document["models"]
+    assert not out.exists()
 
 
 def test_through_a_shell_stdout_holds_the_document_alone(model: Path, tmp_path: Path) -> None:
