@@ -10,6 +10,7 @@ from onnx_act.evidence.coverage import measure_coverage, measure_coverage_betwee
 from onnx_act.evidence.locate import locate_parting
 from onnx_act.evidence.location import Location
 from onnx_act.graph.model import load_model
+from onnx_act.recipe.cuda import judging_environment
 from onnx_act.recipe.inputs import suited_feeds
 from onnx_act.runtime.isolate import run_isolated
 
@@ -89,6 +90,7 @@ def with_location(
             request=feeds,
             threads=threads,
             timeout_s=timeout_s,
+            environment=judging_environment(providers[:1]),
         )
     except (EvidenceError, ModelError) as error:
         found = Location(parts=False, message=f"where they part could not be found out: {error}")

@@ -115,6 +115,31 @@ def test_cuda_that_does_not_come_up_is_exit_4(
     assert not out.exists()
 
 
+def test_what_is_not_there_is_a_document_too(
+    pretended: Callable[[str], Callable[[], list[dict[str, Any]]]], model: Path
+) -> None:
+    pretended("falls back")
+    out = model.with_name("out.onnx")
+    commands = {"validate": (model,), "bench": (), "convert": ("-o", out, "--fuse")}
+    for command, places in commands.items():
+        ran = run_apart(command, model, *places, "--provider", "cuda", "--format", "json")
+        assert ran.code == 4, ran
+        assert (ran.entry["outcome"], ran.entry["exit_code"]) == ("failed", 4)
+        assert ran.entry["message"] in ran.err
+
+
+def test_where_models_part_is_looked_for_without_tf32(
+    pretended: Callable[[str], Callable[[], list[dict[str, Any]]]], model: Path
+) -> None:
+    sessions = pretended("works")
+    other = save(conv_model("Elu"), model.with_name("other.onnx"))
+    ran = run_apart("validate", model, other, "--locate", "--provider", "cuda", "--format", "json")
+    assert ran.code == 1, ran
+    assert ran.entry["locate"]["parts"] is True
+    opened = sessions()
+    assert {s["tf32"] for s in opened if s["options"].get("use_tf32") == "0"} == {"0"}
+
+
 @pytest.mark.parametrize("how", ["falls back", "crashes"])
 def test_doctor_outlives_it(
     pretended: Callable[[str], Callable[[], list[dict[str, Any]]]], how: str
