@@ -25,7 +25,8 @@ The constants:
 * 4: the largest of a million Gaussian errors is five deviations, and a deviation of `g u` is
   already generous.
 * 3: noise is a sample of a few runs whose maximum one more run exceeds, and the spread of a
-  rewritten graph sums that of both graphs and of the changed weights.
+  rewritten graph sums that of both graphs and of the changed weights. Of those in 16 bits noise
+  holds one rounding more; a fold, what undoes it, and the runtime's own fold of the two make three.
 * f is 8 for float32 and float64: activation kernels have absolute errors (the CPU's logistic up
   to 1e-7, which x * sigmoid(x) multiplies by x), large beside the tail's tiny values. In 16 bits
   those are below one rounding, and 0.15 covers cancellation.

@@ -69,11 +69,12 @@ class Sloped:
         if self.negates:
             kernel[0] = -kernel[0]
         weights = {"w": kernel, "b": bias, "s": slopes.astype(self.dtype)}
-        nodes = self._nodes("Conv", ["x", "w", "b"], "c", pads=[1, 1, 1, 1])
+        convolved = "c" if back is None else "grown"
+        nodes = self._nodes("Conv", ["x", "w", "b"], convolved, pads=[1, 1, 1, 1])
         if back is not None:
             weights["back"] = back
-            nodes += self._nodes("Mul", ["c", "back"], "m")
-        nodes += self._nodes("PRelu", ["c" if back is None else "m", "s"], "y")
+            nodes += self._nodes("Mul", ["grown", "back"], "c")
+        nodes += self._nodes("PRelu", ["c", "s"], "y")
         inputs = [("x", None, (1, 3, 8, 8))]
         return save(path, nodes, weights, dtype=self.dtype, inputs=inputs)
 
