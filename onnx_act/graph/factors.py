@@ -15,6 +15,8 @@ import ml_dtypes
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
     Numbers = npt.NDArray[np.generic]
@@ -38,7 +40,8 @@ class Factors:
     """What the numbers of each channel may have been multiplied by.
 
     Attributes:
-        low: the least factor of every channel, float64 [channels].
+        low: the least factor of every channel, float64 [channels] or, of several weights,
+            [weights, channels].
         high: the greatest; not below `low`.
     """
 
@@ -52,12 +55,27 @@ class Factors:
             before: float16 or bfloat16, of one dimension.
             after: of the same dtype and shape.
         """
-        if before.shape != self.low.shape:
+        low, high = (np.atleast_2d(side) for side in (self.low, self.high))
+        if before.shape != low.shape[1:]:
             return False
         found = _bounds(before.reshape(-1, 1), after.reshape(-1, 1))
-        return found is not None and bool(
-            np.all(np.maximum(found.low, self.low) <= np.minimum(found.high, self.high))
-        )
+        if found is None:
+            return False
+        # Most are unlike in the first channel.
+        like = (low[:, 0] <= found.high[0]) & (found.low[0] <= high[:, 0])
+        meets = (low[like] <= found.high) & (found.low <= high[like])
+        return bool(meets.all(axis=1).any())
+
+
+def together(several: Sequence[Factors]) -> list[Factors]:
+    """Factors of several weights, those of one number of channels in one piece."""
+    by_count: dict[int, list[Factors]] = {}
+    for factors in several:
+        by_count.setdefault(len(factors.low), []).append(factors)
+    return [
+        Factors(np.stack([f.low for f in like]), np.stack([f.high for f in like]))
+        for like in by_count.values()
+    ]
 
 
 def factors_between(before: Numbers, after: Numbers) -> list[Factors]:
@@ -88,9 +106,6 @@ def unit_in_last_place(array: Numbers) -> Floats:
 
 def _along(before: Numbers, after: Numbers, axis: int) -> Factors | None:
     old, new = np.moveaxis(before, axis, 0), np.moveaxis(after, axis, 0)
-    used = int(np.count_nonzero(np.any(old != 0, axis=tuple(range(1, old.ndim)))))
-    if np.count_nonzero(old) < _ELEMENTS * max(used, 1):
-        return None
     # Unlike weights part in their first channel: it comes alone.
     pieces = []
     at, step = 0, 1
@@ -100,6 +115,9 @@ def _along(before: Numbers, after: Numbers, axis: int) -> Factors | None:
             return None
         pieces.append(piece)
         at, step = at + step, max(1, _PIECE * len(old) // old.size)
+    used = int(np.count_nonzero(np.any(old != 0, axis=tuple(range(1, old.ndim)))))
+    if np.count_nonzero(old) < _ELEMENTS * max(used, 1):
+        return None
     return Factors(
         np.concatenate([piece.low for piece in pieces]),
         np.concatenate([piece.high for piece in pieces]),

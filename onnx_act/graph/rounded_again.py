@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 
 import onnx_ir as ir
 
-from onnx_act.graph.factors import factors_between
+from onnx_act.graph.factors import factors_between, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +77,13 @@ def weights_rounded_again(
             factors += found_here
             if found_here:
                 again[weight.name] = array
+    known = together(factors)
     for weight in changed:
         array = weight.tensor.numpy()
         if array.ndim == 1 and any(
             each.explain(array, other)
             for other in _counterparts(array, weight, new)
-            for each in factors
+            for each in known
         ):
             again[weight.name] = array
     return again

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from onnx_act.graph.factors import factors_between, unit_in_last_place
+from onnx_act.graph.factors import factors_between, together, unit_in_last_place
 from onnx_act.graph.model import load_model
 from onnx_act.graph.rounded_again import weights_rounded_again
 
@@ -121,7 +121,14 @@ def test_a_bias_by_the_factors_of_its_kernel(kind: Any) -> None:
     lost = after.copy()
     lost[1] = 0
     assert not factors.explain(bias, lost)
+    unlike = factors_between(kernel, _scaled(kernel, 0, seed=4))
+    wider = factors_between(_kernel(kind, (5, 8)), _scaled(_kernel(kind, (5, 8)), 0))
+    (of_four, of_five) = together([*unlike, factors, *wider])
+    assert of_four.explain(bias, after)
+    assert not of_four.explain(bias, lost)
+    assert not together(unlike)[0].explain(bias, after)
     longer = _kernel(kind, (5,))
+    assert of_five.explain(longer, _scaled(longer, 0))
     assert not factors.explain(longer, _scaled(longer, 0))
 
 
