@@ -6,11 +6,12 @@ the feed:
 
 * Every element: `|c - r| <= atol + rtol * |r|` with `rtol = 4 g u s` and
   `atol = 4 g u s R + 3 * noise`, where noise is the largest deviation of the unmodified model.
-* The spread over all elements, when there are at least 32: the root mean square of `c - r` is at
-  most `g u s R` plus 3 times that of the noise. The same in every binade of `|r|` that holds 32
-  elements, with the binade's own magnitude and noise and with `f u s R` besides. Rounding errors
-  average out where a wrong slope or a lost bias does not, so this sees broad faults several times
-  smaller than the largest single rounding, and faults in small outputs beside large ones.
+* The spread over all elements, when there are at least 8 (a classifier's ten scores): the root mean
+  square of `c - r` is at most `g u s R` plus 3 times that of the noise. The same in every binade of
+  `|r|` that holds 32 elements, with the binade's own magnitude and noise and with `f u s R`
+  besides. Rounding errors average out where a wrong slope or a lost bias does not, so this sees
+  broad faults several times smaller than the largest single rounding, and faults in small outputs
+  beside large ones.
 
 The constants:
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
 _ELEMENT_FACTOR = 4.0
 _NOISE_FACTOR = 3.0
+_SPREAD_MINIMUM = 8
 _BINADE_MINIMUM = 32
 
 
@@ -180,7 +182,7 @@ def _spread_severity(
     noise: OutputNoise, r: Floats, deviations: Floats, allowed: Tolerance, *, by_binade: bool
 ) -> float:
     """The worst root mean square over what is allowed, over binades; 0 of few elements."""
-    if r.size < _BINADE_MINIMUM:
+    if r.size < _SPREAD_MINIMUM:
         return 0.0
     total = float(_over(np.array(root_mean_square(deviations)), np.array(allowed.spread)))
     if not by_binade:

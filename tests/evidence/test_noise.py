@@ -102,6 +102,18 @@ def test_a_broad_error_is_seen_below_the_largest_rounding() -> None:
     assert judged(r, one, "float16") < 1.0
 
 
+@pytest.mark.parametrize(("elements", "is_seen"), [(7, False), (8, True)])
+def test_the_scores_of_a_classifier_are_enough_for_a_broad_error(
+    elements: int, *, is_seen: bool
+) -> None:
+    noise = OutputNoise(np.ones(elements, np.float32))
+    # Every element is off by 12 u: above the root mean square of 4 u, below the 32 u of one.
+    candidate = np.full(elements, 1.0 + 12 * 2.0**-24, np.float32)
+    judgement = judge_output(noise, candidate, precision=FLOAT32)
+    assert (judgement.severity > 1.0) == is_seen
+    assert (judgement.criterion == "spread") == is_seen
+
+
 def test_values_may_cross_the_overflow_only_next_to_it() -> None:
     assert judged([65504.0], [np.inf], "float16") < 1.0
     assert judged([30000.0], [np.inf], "float16") > 1.0
