@@ -22,6 +22,7 @@ from onnx_act.cli.steps import fuse, swap, tune
 from onnx_act.cli.validate import validate
 from onnx_act.errors import OnnxActError
 from onnx_act.graph.garbage import collection_paused
+from onnx_act.report.characters import printable
 
 app = typer.Typer(
     name="onnx-act",
@@ -124,5 +125,5 @@ def _wrong_use(error: typer.BadParameter) -> str:
 
 
 def _said(message: str, code: int) -> int:
-    print(f"onnx-act: {message}", file=sys.stderr)  # noqa: T201 - typer may be what failed
+    print(f"onnx-act: {printable(message)}", file=sys.stderr)  # noqa: T201 - typer may be what failed
     return code

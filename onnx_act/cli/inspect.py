@@ -27,11 +27,11 @@ def inspect(
     output: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Say what activations are in a model, and where; several models side by side."""
-    from onnx_act.cli.present import invoked, present
+    from onnx_act.cli.present import failed_entry, invoked, present, write_failure
     from onnx_act.errors import ModelError
     from onnx_act.graph.selectors import parse_selector
     from onnx_act.recipe.inspect import inspect_model
-    from onnx_act.report.document import ModelEntry, Outcome, Report
+    from onnx_act.report.document import Report
     from onnx_act.report.write import check_report_paths
 
     check_report_paths(report or [], models)
@@ -43,10 +43,9 @@ def inspect(
                 model, routine=everything, where=lambda site: all(s(site) for s in selectors)
             )
         except ModelError as error:
+            found = failed_entry(model, error)
             if len(models) == 1:
+                write_failure("inspect", [found], report)
                 raise
-            found = ModelEntry(
-                str(model), Outcome.FAILED, exit_code=error.exit_code, message=str(error)
-            )
         entries.append(found)
     present(Report("inspect", tuple(entries), invoked()), output, report, every_site=sites)

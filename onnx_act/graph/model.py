@@ -143,6 +143,12 @@ def load_model(source: ModelSource) -> OnnxModel:
     if path.is_dir():
         raise ModelReadError(f"{path}: is a folder, not a model")
     try:
+        str(path.resolve()).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ModelReadError(
+            f"{path}: its path is not UTF-8 text, and such files no ONNX library opens: rename it"
+        ) from None
+    try:
         proto = onnx.load(path, load_external_data=False)
     except FileNotFoundError:
         raise ModelReadError(f"{path}: no such file") from None

@@ -14,6 +14,7 @@ from onnx_act.report.baseline_summary import (
     baseline_rows,
 )
 from onnx_act.report.batch_summary import BATCH_NAMES, batch_lines, batch_rows
+from onnx_act.report.characters import printable
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -98,7 +99,12 @@ def render_report(console: Console, report: Report, *, every_site: bool = False)
         _entry(console, entry, report.command, every_site=every_site)
     if "baseline" in report.details:
         for line in baseline_lines(report.details["baseline"]):
-            console.print(escape(line))
+            console.print(_shown(line))
+
+
+def _shown(text: str) -> str:
+    """Text that is neither markup nor a command to the terminal."""
+    return escape(printable(text))
 
 
 def _batch(console: Console, report: Report) -> None:
@@ -106,7 +112,7 @@ def _batch(console: Console, report: Report) -> None:
     console.print(_table("models", BATCH_NAMES, batch_rows(batch, models)))
     for line in batch_lines(batch, models):
         style = "bold red" if report.exit_code else "bold green"
-        console.print(escape(line), style=style)
+        console.print(_shown(line), style=style)
 
 
 def _side_by_side(entries: Sequence[ModelEntry]) -> Table:
@@ -117,7 +123,7 @@ def _side_by_side(entries: Sequence[ModelEntry]) -> Table:
 
 def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: bool) -> None:
     beside = f" against {entry.against}" if entry.against else ""
-    console.print(f"[bold]{escape(entry.path + beside)}[/bold]")
+    console.print(f"[bold]{_shown(entry.path + beside)}[/bold]")
     data = entry.to_dict()
     if every_site and "sites" in data:
         console.print(_site_table(data["sites"]))
@@ -151,7 +157,7 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
         title = "what was exercised of changed activations"
         console.print(_table(title, COVERAGE_NAMES, coverage_rows(coverage)))
         for line in coverage_lines(coverage):
-            console.print(f"note: {escape(line)}")
+            console.print(f"note: {_shown(line)}")
     if data.get("latency"):
         _latency(console, data)
     if "bounds" in data:
@@ -165,10 +171,10 @@ def _entry(console: Console, entry: ModelEntry, command: str, *, every_site: boo
             f"bytes {size['bytes_before']:,} -> {size['bytes_after']:,}"
         )
     for note in data["notes"]:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {_shown(note)}")
     if command not in {"inspect", "bench"} or entry.exit_code:
         style = "bold red" if entry.exit_code else "bold green"
-        console.print(escape(headline(entry)), style=style)
+        console.print(_shown(headline(entry)), style=style)
     console.print()
 
 
@@ -176,9 +182,9 @@ def _table(title: str, names: Sequence[str], rows: Iterable[Sequence[str]]) -> T
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in names:
         right = name in {"count", "max abs", "mean abs", "noise floor", "median", "p90", "p99"}
-        table.add_column(escape(name), justify="right" if right else "left", overflow="fold")
+        table.add_column(_shown(name), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(_shown(cell) for cell in row))
     return table
 
 
@@ -243,10 +249,10 @@ def _equivalence(console: Console, equivalence: dict[str, Any], *, placed: bool)
         failed = sum(r[2] == "FAILED" for r in rows)
         console.print(f"... and {len(rows) - _MOST_OUTPUTS} more; {failed} failed in all")
     for reason in provider_reasons(equivalence):
-        console.print(escape(reason))
+        console.print(_shown(reason))
     for provider in equivalence["providers"]:
         for note in provider["notes"]:
-            console.print(f"note: {escape(note)}")
+            console.print(f"note: {_shown(note)}")
         elsewhere = provider["candidate_elsewhere"]
         if elsewhere and not placed:
             kinds = sorted({n["op_type"] for n in elsewhere})
@@ -265,9 +271,9 @@ def _apart(console: Console, equivalence: dict[str, Any]) -> None:
 
 
 def _titled(console: Console, title: str, lines: Iterable[str]) -> None:
-    console.print(escape(title), style="bold")
+    console.print(_shown(title), style="bold")
     for line in lines:
-        console.print(escape(line))
+        console.print(_shown(line))
 
 
 def _tuning(console: Console, tuning: dict[str, Any]) -> None:
@@ -279,7 +285,7 @@ def _tuning(console: Console, tuning: dict[str, Any]) -> None:
         title = "ways to write them: how many times as fast"
         console.print(_table(title, WAY_NAMES, ways[:_MOST_WAYS]))
     for line in tuning_lines(tuning):
-        console.print(escape(line))
+        console.print(_shown(line))
 
 
 def _latency(console: Console, data: dict[str, Any]) -> None:
@@ -287,4 +293,4 @@ def _latency(console: Console, data: dict[str, Any]) -> None:
     for table in (*latency_tables(latency), *operator_tables(operators)):
         console.print(_table(*table))
     for note in (*operator_notes(operators), *latency_notes(latency)):
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {_shown(note)}")

@@ -11,7 +11,7 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from onnx_act.report.markdown import document_markdown
+from onnx_act.report.markdown import document_markdown, plain_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; overflow-
   border-bottom: 1px solid var(--line); } h3 { font-size: 1rem; margin-bottom: .4rem; }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; }
 th, td { border: 1px solid var(--line); padding: .25rem .6rem; text-align: left;
-  vertical-align: top; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+  vertical-align: top; font-variant-numeric: tabular-nums; overflow-wrap: break-word;
+  max-width: 28rem; }
 th { background: var(--soft); white-space: nowrap; } tbody tr:nth-child(even) {
   background: var(--soft); }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
@@ -137,5 +138,5 @@ def _class(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Text of a Markdown line: what was escaped there is, and then for HTML."""
-    return escape(text.replace("\\|", "|").replace("&lt;", "<"))
+    """Text of a Markdown line, escaped for HTML in the place of Markdown."""
+    return escape(plain_text(text))

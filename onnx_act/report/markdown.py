@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.report.baseline_summary import (
     BASELINE_NAMES,
@@ -10,6 +11,7 @@ from onnx_act.report.baseline_summary import (
     baseline_rows,
 )
 from onnx_act.report.batch_summary import BATCH_NAMES, batch_lines, batch_rows
+from onnx_act.report.characters import printable
 from onnx_act.report.equivalence_summary import (
     DIFFERENCE_NAMES,
     DIFFERENCE_TITLE,
@@ -63,6 +65,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from onnx_act.report.document import ModelEntry, Report
+
+
+# What Markdown would take for emphasis, code, a link or the end of a cell. Within a word, an
+# underline is one.
+_MARKS: Final = re.compile(r"[\\`*~|]|(?<=\])\(|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_WRITTEN: Final = re.compile(r"\\([\\`*~|(_])")
 
 
 def render_markdown(report: Report) -> str:
@@ -195,4 +203,10 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+    line = printable(text.replace("\n", " ")).replace("&", "&amp;").replace("<", "&lt;")
+    return _MARKS.sub(r"\\\g<0>", line)
+
+
+def plain_text(text: str) -> str:
+    """What stood in a cell, heading or line of a document before it was written as Markdown."""
+    return _WRITTEN.sub(r"\1", text).replace("&lt;", "<").replace("&amp;", "&")

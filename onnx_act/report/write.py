@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import UsageError
@@ -23,6 +26,7 @@ _RENDERERS: Final[Mapping[str, Callable[[Report], str]]] = {
     ".html": render_html,
 }
 
+_PARTIAL: Final = ".onnx-act-report-"
 _KNOWN: Final = ".json, .md, .html or .junit.xml"
 
 
@@ -37,7 +41,8 @@ def check_report_paths(
         baseline: the report that this run is compared with.
 
     Raises:
-        UsageError: a suffix nobody knows, a file of the command, or one that is no report.
+        UsageError: a suffix nobody knows, a file of the command or one that is no report, or a
+            place that cannot be written to.
     """
     taken = {f.resolve() for f in files if f is not None}
     for path in paths:
@@ -46,10 +51,18 @@ def check_report_paths(
                 f"--report {path} would overwrite the baseline, also by what is worse: write it "
                 f"elsewhere, and copy it there when it is to be the next baseline"
             )
-        if path.resolve() in taken or (path.exists() and not _is_replaceable(path)):
-            raise UsageError(f"--report {path} would overwrite a file that is no report")
-        if path.suffix.lower() not in _RENDERERS:
-            raise UsageError(f"--report {path}: the suffix says the format; use {_KNOWN}")
+        try:
+            if path.resolve() in taken or (path.exists() and not _is_replaceable(path)):
+                raise UsageError(f"--report {path} would overwrite a file that is no report")
+            if path.suffix.lower() not in _RENDERERS:
+                raise UsageError(f"--report {path}: the suffix says the format; use {_KNOWN}")
+            _try_to_write(path)
+        except OSError as error:
+            raise UsageError(f"cannot write --report {path}: {error.strerror or error}") from None
+        # Folders of reports are made where they lack: no file of the command may be one.
+        inside = next((p for p in path.resolve().parents if p in taken and not p.is_dir()), None)
+        if inside is not None:
+            raise UsageError(f"cannot write --report {path}: {inside} is no folder")
 
 
 def _is_replaceable(path: Path) -> bool:
@@ -67,15 +80,45 @@ def _is_replaceable(path: Path) -> bool:
     )
 
 
+def _try_to_write(path: Path) -> None:
+    """Find out whether a file can be written, and leave everything as it was.
+
+    Raises:
+        OSError: it cannot.
+    """
+    if path.exists():
+        with path.open("ab"):
+            return
+    folder = path.resolve().parent
+    while not folder.exists():
+        folder = folder.parent
+    # What a folder's mode says is no answer: of a read-only file system it knows nothing.
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=_PARTIAL):
+        pass
+
+
 def write_report(report: Report, path: Path) -> None:
     """Write the document in the format that the suffix names.
 
     Raises:
         UsageError: the file cannot be written.
     """
-    text = _RENDERERS[path.suffix.lower()](report)
+    # A path that is not UTF-8 has characters that UTF-8 cannot write.
+    content = (_RENDERERS[path.suffix.lower()](report) + "\n").encode("utf-8", "backslashreplace")
+    place = path.resolve()
+    partial = place.with_name(f"{_PARTIAL}{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(place)
+        except OSError:
+            # A file that was mounted by itself can be written, but nothing can take its place.
+            if not place.exists():
+                raise
+            place.write_bytes(content)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror or error}") from None

@@ -19,6 +19,7 @@ from sample_reports import (
     LEFT,
     REFUSAL,
     REFUSED,
+    SITE,
     Given,
     equivalence,
     output,
@@ -145,3 +146,13 @@ def test_several_models_side_by_side() -> None:
     (line,) = [line for line in said.splitlines() if line.startswith("prelu")]
     assert line.split()[-2:] == ["2", "2"]
     assert "FAILED: d.onnx: not an ONNX model" in said
+
+
+def test_no_name_is_a_command_to_the_terminal() -> None:
+    name = "\x1b]0;title\x07\x1b[2J\r\x9b\u202e"
+    site = Given({**SITE.data, "producer": name, "id": name})
+    entry = replace(DONE, path=name, message=name, sites=(site,), notes=(name,))
+    for every_site in (False, True):
+        said = _shown(entry, every_site=every_site)
+        assert not set(said) & set("\x1b\x07\r\x9b\u202e")
+        assert r"\x1b]0;title\x07\x1b[2J\r\x9b\u202e" in said

@@ -80,7 +80,14 @@ def test_every_headline_is_there_and_coloured(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [AWKWARD.replace("\n", " "), "<script>alert(1)</script>", "a & b < c > d \" '"]
+    "text",
+    [
+        AWKWARD.replace("\n", " "),
+        "<script>alert(1)</script>",
+        "a & b < c > d \" '",
+        "&lt;b&gt; &amp;amp; \\| \\* \\",
+        "__x__ ~~y~~ [z](w)",
+    ],
 )
 def test_any_text_comes_through(text: str) -> None:
     entry = replace(UNREADABLE, path=text, message=text, notes=(text,))

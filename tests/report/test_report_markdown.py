@@ -7,11 +7,26 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from markdown_it import MarkdownIt
 from sample_reports import CHECK, DIFFERENT_CHECK, DONE, ENTRIES, EVERYTHING, FAILED, Given
 
 from onnx_act.report.document import ModelEntry, Report
 from onnx_act.report.markdown import render_markdown
 
+# Names of values and files, and what a reader must see of them.
+_TEXTS = {
+    "*a* and **b**": "*a* and **b**",
+    "__init__ _x leaky_relu": "__init__ _x leaky_relu",
+    "`code` ``": "`code` ``",
+    "~~gone~~": "~~gone~~",
+    "[x](http://example.org) Conv[Relu] [1, 2]": "[x](http://example.org) Conv[Relu] [1, 2]",
+    "<b>&lt;&amp;& <!-- x": "<b>&lt;&amp;& <!-- x",
+    "C:\\new\\*.onnx \\| \\": "C:\\new\\*.onnx \\| \\",
+    "a\r\nb\tc\x1b[31m": r"a\r b\tc\x1b[31m",
+    "\u202exnno.a\u2028": r"\u202exnno.a\u2028",
+    "名前 é": "名前 é",
+    "l" * 3000: "l" * 3000,
+}
 _BAR = re.compile(r"(?<!\\)\|")
 
 
@@ -90,3 +105,19 @@ def test_two_providers_that_fail_each_tell_why() -> None:
     both = Given({**judged, "providers": [*judged["providers"], other]})
     entry = ModelEntry("a.onnx", equivalence=both)
     assert "- cuda: a\\|b" in render_markdown(Report("validate", (entry,)))
+
+
+@pytest.mark.parametrize(("text", "shown"), _TEXTS.items(), ids=range(len(_TEXTS)))
+def test_a_reader_of_markdown_sees_the_text_and_nothing_else(text: str, shown: str) -> None:
+    change = Given({"rule": text, "site": "s", "before": text, "after": "x"})
+    entry = ModelEntry(text, message=text, changes=(change,), notes=(text,), exit_code=3)
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    tokens = reader.parse(render_markdown(Report("convert", (entry,))))
+    lines = [token.children or [] for token in tokens if token.type == "inline"]
+    found = ["".join(child.content for child in line) for line in lines]
+    assert found[1] == shown
+    assert found[2].endswith(f": {shown}")
+    assert shown in found
+    assert f"{shown} -> x" in found
+    marks = {child.type for line in lines for child in line}
+    assert marks <= {"text", "strong_open", "strong_close", "text_special"}
