@@ -32,6 +32,13 @@ def json_lines(text: str) -> dict[KeyPath, int]:
     return scanner.lines
 
 
+def repeated_json_keys(text: str) -> dict[KeyPath, int]:
+    """Keys that stand in one table of a JSON text more than once -> the line of the second."""
+    scanner = _Scanner(text, ":")
+    scanner.value(())
+    return scanner.repeated
+
+
 def line_of(path: KeyPath, lines: dict[KeyPath, int]) -> int:
     """The line of a path, or of the nearest thing around it that has one; 1 for the whole."""
     while path and path not in lines:
@@ -47,6 +54,7 @@ class _Scanner:
         self.at = 0
         self.assigns = assigns
         self.lines: dict[KeyPath, int] = {}
+        self.repeated: dict[KeyPath, int] = {}
         self._counted = (0, 1)
 
     def document(self) -> dict[KeyPath, int]:
@@ -108,6 +116,8 @@ class _Scanner:
 
     def _pair(self, table: KeyPath) -> None:
         line, keys = self._line(), self._key()
+        if (*table, *keys) in self.lines:
+            self.repeated.setdefault((*table, *keys), line)
         for end in range(1, len(keys) + 1):
             self.lines.setdefault((*table, *keys[:end]), line)
         self._skip()

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from pydantic import ValidationError
 
 from onnx_act.errors import UnknownNameError, UsageError
-from onnx_act.recipe.key_lines import KeyPath, json_lines, line_of, toml_lines
+from onnx_act.recipe.key_lines import (
+    KeyPath,
+    json_lines,
+    line_of,
+    repeated_json_keys,
+    toml_lines,
+)
 from onnx_act.recipe.schema import OF_ONE_RUN, FieldKind, Recipe, field_names
 from onnx_act.recipe.sense import problems_of
 
@@ -148,22 +154,17 @@ def _toml(text: str, shown: str) -> dict[str, Any]:
 
 
 def _json(text: str, shown: str) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            keys = [k for k, _ in pairs]
-            key = next(k for k in keys if keys.count(k) > 1)
-            raise UsageError(f"{shown}: {key!r} is there twice")
-        return found
-
     try:
-        data = json.loads(text, object_pairs_hook=unique)
+        data = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"{shown}:{error.lineno}: this is not JSON: {error.msg.lower()}") from None
     except RecursionError:
         raise UsageError(f"{shown}: this is not a recipe: it is nested too deeply") from None
     if not isinstance(data, dict):
         raise UsageError(f"{shown}:1: a recipe is a table of fields, not {type(data).__name__}")
+    twice = [f"{shown}:{n}: {_key(p)}it is there twice" for p, n in repeated_json_keys(text).items()]
+    if twice:
+        raise UsageError("\n".join(twice))
     return cast("dict[str, Any]", data)
 
 
@@ -201,6 +202,8 @@ def _said(error: ErrorDetails) -> tuple[KeyPath, str]:
         return path[:-1], f"there is no {path[-1]!r} in it"
     if kind == "value_error":
         return path, error["msg"].removeprefix("Value error, ")
+    if kind == "list_type" and path == ("step",):
+        return path, "there can be several steps: write [[step]], or a list of tables in JSON"
     if kind in _TYPES:
         return path, f"{_TYPES[kind]}, not {_shown(error['input'])}"
     return path, f"{error['msg'][:1].lower()}{error['msg'][1:]}, not {_shown(error['input'])}"

@@ -6,13 +6,23 @@ asked, so that a recipe can be checked on a machine that could not run it.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from onnx_act.activations.catalogue import find
 from onnx_act.errors import UsageError
 from onnx_act.graph.selectors import parse_selector
+from onnx_act.recipe.bounds import bounds_from
 from onnx_act.recipe.inputs import parse_ranges
 from onnx_act.recipe.option_values import parse_duration, parse_shapes
 from onnx_act.rewrite.fuse_mode import FuseMode
@@ -47,6 +57,8 @@ OF_ONE_RUN: Final = frozenset(
         "save_recipe",
         "dry_run",
         "force",
+        "baseline",
+        "baseline_bound",
         "jobs",
         "memory_limit",
         "outcomes",
@@ -124,14 +136,17 @@ def _selector(value: Any) -> Any:
 def _mode(value: Any) -> Any:
     if isinstance(value, bool):
         return FuseMode.AUTO if value else FuseMode.NONE
-    return FuseMode.parse(value, "fuse") if isinstance(value, str) else value
+    if not isinstance(value, str):
+        raise UsageError(f"takes {', '.join(FuseMode)}, true or false, not {value!r}")
+    return FuseMode.parse(value, "fuse")
 
 
 def _duration(option: str) -> BeforeValidator:
     def seconds(value: Any) -> Any:
         if isinstance(value, str):
             return parse_duration(value, option)
-        if isinstance(value, int | float) and not isinstance(value, bool) and not value > 0:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if is_number and not 0 < value < math.inf:
             raise UsageError(f"{option} takes a time such as 30s or 5m, not {value!r}")
         return value
 
@@ -222,6 +237,16 @@ class Limits(_Table):
     min_speedup: float | None = None
     min_accuracy: float | None = None
     max_latency_p99_ms: float | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _can_be_kept(cls, limit: float | None, about: ValidationInfo) -> float | None:
+        if limit is not None and about.field_name is not None:
+            try:
+                bounds_from({about.field_name: limit})
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return limit
 
 
 class Recipe(Step):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.activations.catalogue import find
 from onnx_act.errors import UsageError
-from onnx_act.recipe.bounds import bounds_from
 from onnx_act.recipe.schema import KINDS, NEEDS, Recipe, Step
 
 if TYPE_CHECKING:
@@ -65,11 +64,6 @@ def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     if not recipe.step:
         yield from _needs(recipe, (), recipe_wide=True)
     yield from _order(recipe)
-    for name, limit in recipe.bound.model_dump(exclude_none=True).items() if recipe.bound else ():
-        try:
-            bounds_from({name: limit})
-        except UsageError as error:
-            yield ("bound", name), str(error)
     for place, kind, step in steps_of(recipe):
         if kind == "swap":
             for number, swap in enumerate(step.swap or ()):

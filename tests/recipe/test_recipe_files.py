@@ -59,12 +59,17 @@ def test_every_field_is_an_option_and_every_option_a_field() -> None:
         ("bound = 3", 1, ["bound", "table"]),
         ("swap = 3", 1, ["swap", "list"]),
         ('step = "x"', 1, ["step", "list"]),
+        ("\n[step]\nfuse = true", 2, ["step", "[[step]]"]),
+        ("fuse = 7", 1, ["portable", "true or false", "7"]),
+        ("fuse = true\nbaseline = 'x.json'", 2, ["baseline", "--baseline"]),
         ("[bound]\nmax_abs = true", 2, ["max_abs", "a number", "true"]),
         ("[bound]\nmin_accuracy = 3", 2, ["min_accuracy", "from 0 to 1"]),
         ("[bound]\nmax_abs = nan", 2, ["max_abs", "nan"]),
         ('budget = "soon"\ntune = true', 1, ["budget", "30s", "soon"]),
         ('time = "0s"', 1, ["time", "0s"]),
         ("time = 0", 1, ["time", "30s"]),
+        ("time = inf", 1, ["time", "30s", "inf"]),
+        ("timeout = nan", 1, ["timeout", "30s", "nan"]),
         ('fuse = "portible"', 1, ["did you mean portable"]),
         ('provider = "cudda"', 1, ["'cudda'", "cuda"]),
         ('shape = "x=1"', 1, ["NAME:1,3,224,224"]),
@@ -121,8 +126,8 @@ def test_a_wrong_recipe(text: str, line: int, parts: list[str], tmp_path: Path) 
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    text = 'fusee = 1\n[[step]]\nswap = "relu=gleu"\n[bound]\nmax_abz = 1\n'
-    assert [p.split(":")[0] for p in _problems(tmp_path, text)] == ["1", "3", "5"]
+    text = 'fusee = 1\n[[step]]\nswap = "relu=gleu"\n[bound]\nmax_abz = 1\nmin_accuracy = 2\n'
+    assert [p.split(":")[0] for p in _problems(tmp_path, text)] == ["1", "3", "5", "6"]
 
 
 @pytest.mark.parametrize(
@@ -140,10 +145,14 @@ def test_a_wrong_recipe_in_json(text: str, line: int, part: str, tmp_path: Path)
     assert part in problem
 
 
-def test_a_key_that_is_there_twice_in_json(tmp_path: Path) -> None:
-    path = _file(tmp_path, '{"fuse": true, "fuse": false}', "r.json")
-    with pytest.raises(UsageError, match="'fuse' is there twice"):
-        load_recipe(path)
+def test_keys_that_are_there_twice_in_json(tmp_path: Path) -> None:
+    text = '{"step": [{"fuse": true},\n{"tune": true}], "bound": {"max_abs": 1,\n"max_abs": 2},\n'
+    found = _problems(tmp_path, text + '"step": [],\n"reason": "a", "reason": "a"}', "r.json")
+    assert found == [
+        "3: max_abs: it is there twice",
+        "4: step: it is there twice",
+        "5: reason: it is there twice",
+    ]
 
 
 def test_hyphens_and_underscores_mean_the_same(tmp_path: Path) -> None:
