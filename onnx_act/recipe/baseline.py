@@ -6,6 +6,7 @@ What is compared, and when it is worse, is in `regressions`.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -90,7 +91,7 @@ def read_baseline(
         bounds: by how much the evidence may be worse now; the defaults when left out.
 
     Raises:
-        UsageError: it is no such report, or has none of the models.
+        UsageError: it is no such report, is damaged, or has none of the models.
     """
     document = _read(path)
     _check_schema(path, document, command)
@@ -99,6 +100,11 @@ def read_baseline(
     if not matched:
         here, there = ", ".join(models), ", ".join(str(r["path"]) for r in records) or "no model"
         raise UsageError(f"--baseline {path} has nothing of {here}: it is of {there}")
+    for index in matched.values():
+        # What cannot be compared with itself is damaged: that is said before hours of work.
+        record, limits = records[index], bounds or BaselineBounds()
+        earlier = EarlierModel(str(path), record, limits)
+        earlier.compare(record.get("equivalence"), record.get("latency"))
     taken = set(matched.values())
     return Baseline(
         path=path,
@@ -156,10 +162,11 @@ def _check_bound(name: str) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise UsageError(f"cannot read --baseline {path}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise UsageError(
             f"--baseline {path} is not JSON: it takes what --report FILE.json wrote"
         ) from None
@@ -168,6 +175,14 @@ def _read(path: Path) -> dict[str, Any]:
             f"--baseline {path} is no report of onnx-act: --report FILE.json makes one"
         )
     return document
+
+
+def _finite(number: str) -> float:
+    """A number of a report, which has none that are not finite."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(number)
+    return value
 
 
 def _check_schema(path: Path, document: dict[str, Any], command: str) -> None:

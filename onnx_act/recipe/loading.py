@@ -162,9 +162,9 @@ def _json(text: str, shown: str) -> dict[str, Any]:
         raise UsageError(f"{shown}: this is not a recipe: it is nested too deeply") from None
     if not isinstance(data, dict):
         raise UsageError(f"{shown}:1: a recipe is a table of fields, not {type(data).__name__}")
-    twice = [f"{shown}:{n}: {_key(p)}it is there twice" for p, n in repeated_json_keys(text).items()]
+    twice = repeated_json_keys(text).items()
     if twice:
-        raise UsageError("\n".join(twice))
+        raise UsageError("\n".join(f"{shown}:{n}: {_key(p)}it is there twice" for p, n in twice))
     return cast("dict[str, Any]", data)
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from onnx_act.report.document import ModelEntry
 
 _NOISE_SHARE: Final = 1.0 / 3.0
+_WITHOUT_EVIDENCE: Final = (Outcome.REFUSED.value, Outcome.FAILED.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,11 @@ class EarlierModel:
         ]
         worse = [comparison_text(c.to_dict()) for c in comparisons if c.is_worse]
         problem = "; ".join(worse)
-        if not comparisons:
+        is_empty = self.record.get("equivalence") is None and not self.record.get("latency")
+        if is_empty and self.record.get("outcome") in _WITHOUT_EVIDENCE:
+            # It is better than it was: it was not done then.
+            notes.append(f"nothing was compared: it was {self.record['outcome']} in the baseline")
+        elif not comparisons:
             problem = f"nothing of it can be compared with --baseline {self.report}: " + (
                 "; ".join(notes) or "neither equivalence nor a speed-up is in both"
             )

@@ -100,6 +100,9 @@ def test_another_schema_is_refused(tmp_path: Path, schema: str | None, said: str
     ("text", "said"),
     [
         ("no JSON", "is not JSON"),
+        pytest.param("[" * 100_000, "is not JSON", id="deep"),
+        ('{"schema": "onnx-act/convert/1", "version": NaN}', "is not JSON"),
+        ('{"schema": "onnx-act/convert/1", "version": 1e999}', "is not JSON"),
         ("[1]", "is no report"),
         ('{"schema": "onnx-act/convert/1"}', "is damaged"),
         ('{"schema": "onnx-act/convert/1", "models": [1]}', "is damaged"),
@@ -113,6 +116,16 @@ def test_what_is_no_report_is_refused(tmp_path: Path, text: str, said: str) -> N
         read_baseline(path, "convert", ["a.onnx"])
     with pytest.raises(UsageError, match="cannot read"):
         read_baseline(tmp_path / "none.json", "convert", ["a.onnx"])
+
+
+def test_damage_is_said_before_any_work(tmp_path: Path) -> None:
+    report = _report(tmp_path / "r.json", "a.onnx", "b.onnx")
+    document = json.loads(report.read_text("utf-8"))
+    document["models"][1]["latency"] = [{"provider": "CPUExecutionProvider"}]
+    report.write_text(json.dumps(document), "utf-8")
+    assert read_baseline(report, "convert", ["a.onnx"]).gone == ("b.onnx",)
+    with pytest.raises(UsageError, match=r"is damaged in the entry of b\.onnx"):
+        read_baseline(report, "convert", ["a.onnx", "b.onnx"])
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:

@@ -186,6 +186,17 @@ def test_where_nothing_is_in_both_nothing_holds() -> None:
     assert "neither equivalence nor a speed-up is in both" in nothing.problem
 
 
+@pytest.mark.parametrize("outcome", ["refused", "failed"])
+def test_what_was_not_done_then_is_not_worse_now(outcome: str) -> None:
+    record = {"path": "m", "outcome": outcome, "latency": []}
+    compared = EarlierModel("old.json", record, BaselineBounds()).compare(_judged(0.1), None)
+    assert compared.problem == ""
+    assert f"nothing was compared: it was {outcome} in the baseline" in compared.notes
+    # What was done, but not judged, has to be compared all the same.
+    planned = EarlierModel("old.json", {**record, "outcome": "done"}, BaselineBounds())
+    assert "nothing of it can be compared" in planned.compare(_judged(0.1), None).problem
+
+
 def test_an_entry_that_is_worse_fails() -> None:
     class _Given:
         def to_dict(self) -> dict[str, Any]:
