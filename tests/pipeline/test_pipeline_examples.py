@@ -219,3 +219,32 @@ def test_the_action_fails_as_the_program_does(checkout: Path) -> None:
     assert action.outputs["exit-code"] == "3"
     assert "FAILED" in action.summary.read_text("utf-8")
     assert not _passes(checkout / action.outputs["junit"])
+
+
+def test_the_action_finds_models_in_folders_of_folders(checkout: Path) -> None:
+    deep = checkout / "models" / "more" / "of" / "them" / "deep.onnx"
+    deep.parent.mkdir(parents=True)
+    shutil.copy(checkout / "models" / _NAMES[0], deep)
+    action = Action(checkout)
+    assert action.run(models="models/**/*.onnx", options="--no-bench --fuse").returncode == 0
+    assert _converted(checkout) == {*_NAMES, "deep.onnx"}
+
+
+@pytest.mark.parametrize("options", ["--no-bench --fuse 'portable", '--no-bench "--fuse'])
+def test_the_action_with_a_quote_that_is_not_closed(checkout: Path, options: str) -> None:
+    ran = Action(checkout).run(models="models/*.onnx", options=options)
+    assert ran.returncode == 2
+    assert "::error::options: a quote in them is not closed" in ran.stdout
+    assert not (checkout / "converted").exists()
+
+
+def test_the_action_keeps_a_baseline_that_its_report_would_overwrite(checkout: Path) -> None:
+    action = Action(checkout)
+    baseline = checkout / "onnx-act-reports" / "onnx-act.json"
+    baseline.parent.mkdir()
+    baseline.write_text('{"schema": "onnx-act/convert/1", "models": []}')
+    given = {"models": "models/*.onnx", "baseline": "onnx-act-reports/onnx-act.json"}
+    ran = action.run(**given)
+    assert ran.returncode == 2
+    assert "would overwrite the baseline" in ran.stderr
+    assert baseline.read_text() == '{"schema": "onnx-act/convert/1", "models": []}'
