@@ -31,10 +31,10 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2.5rem; overflow-
 th, td { border: 1px solid var(--line); padding: .25rem .6rem; text-align: left;
   vertical-align: top; font-variant-numeric: tabular-nums; overflow-wrap: break-word;
   max-width: 28rem; }
-th { background: var(--soft); white-space: nowrap; } tbody tr:nth-child(even) {
+th { background: var(--soft); } tbody tr:nth-child(even) {
   background: var(--soft); }
 .good { color: var(--good); font-weight: 600; } .bad { color: var(--bad); font-weight: 600; }
-footer, li { color: var(--faint); font-size: .9rem; }
+p, li { overflow-wrap: anywhere; } li { color: var(--faint); font-size: .9rem; }
 @media print { body { max-width: none; margin: 0; } }
 """
 _BAD: Final = ("FAILED", "REFUSED", "WORSE")
