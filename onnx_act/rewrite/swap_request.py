@@ -135,7 +135,8 @@ def _read_arrays(path: Path, slot: Parameter, activation: str) -> ArrayFile:
                 raise UsageError(f"{path} is not an .npz file; save it with numpy.savez")
             arrays = {k: np.asarray(stored[k], dtype=np.float64) for k in stored.files}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UsageError(f"cannot read {path}: {reason}") from None
     if not arrays:
         raise UsageError(f"{path} holds no array")
     for name, array in arrays.items():
