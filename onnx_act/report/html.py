@@ -39,6 +39,8 @@ p, li { overflow-wrap: anywhere; } li { color: var(--faint); font-size: .9rem; }
 """
 _BAD: Final = ("FAILED", "REFUSED", "WORSE")
 _GOOD: Final = ("PASSED", "DONE", "passed", "held", "faster")
+# Of the table of a batch: cells of these words alone, for within a sentence they tell nothing.
+_OUTCOMES: Final = {"done": "good", "failed": "bad", "refused": "bad"}
 _CELL: Final = re.compile(r"(?<!\\)\|")
 # The reader of a report looks for what is wrong: of this many rows on, the rest is folded.
 _FOLDED_FROM: Final = 40
@@ -130,6 +132,9 @@ def _row(cells: Iterable[str]) -> str:
 
 def _class(text: str) -> str:
     """What a cell or headline is a sign of, by its first or last word."""
+    outcome = _OUTCOMES.get(text.removesuffix(", before"))
+    if outcome is not None:
+        return outcome
     words = text.split()
     ends = {words[0].rstrip(":;"), words[-1]} if words else set()
     if not ends.isdisjoint(_BAD) or "slower" in ends:

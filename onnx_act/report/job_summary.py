@@ -18,7 +18,7 @@ _FOLDED_FROM: Final = 16
 _HEADER_LINES: Final = 2
 # What is still shown of each table, if more does not fit.
 _ROW_LIMITS: Final = (1000, 200, 50, 10, 3)
-_WRONG: Final = ("FAILED", "WORSE")
+_WRONG: Final = ("FAILED", "WORSE", "| failed", "| refused")
 _SHORTENED: Final = "> Shortened to fit a job summary: the JSON report has everything."
 
 
@@ -31,7 +31,7 @@ class _Table:
 def fit_summary(markdown: str, most_bytes: int = MOST_BYTES) -> str:
     """Fold tables of more than fifteen rows, and shorten what would be too long.
 
-    Rows that say FAILED or WORSE are the last to go, then the headlines of models.
+    Rows that say that something is wrong are the last to go, then the headlines of models.
 
     Args:
         markdown: a document that begins with its title, with a `##` for every model, its headline

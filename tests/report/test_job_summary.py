@@ -51,6 +51,14 @@ def test_rows_go_before_failures_do(most: int) -> None:
     assert text.endswith("end")
 
 
+@pytest.mark.parametrize("outcome", ["failed", "refused", "failed, before"])
+def test_models_of_a_batch_that_were_not_done_are_the_last_to_go(outcome: str) -> None:
+    rows = [f"| {i}.onnx | {outcome if i == 1234 else 'done'} |" for i in range(3000)]
+    text = fit_summary(_document(["| model | outcome |", "| --- | --- |", *rows]), 2_000)
+    assert f"| 1234.onnx | {outcome} |" in text
+    assert "<details open>" in fit_summary(_document(["| model |", "| --- |", *rows]))
+
+
 def test_a_report_of_many_outputs_fits() -> None:
     outputs = [output(f"value_{i}", passed=i != 7777) for i in range(20_000)]
     entry = replace(FAILED, equivalence=equivalence(*outputs, reason="'value_7777' differs"))

@@ -105,6 +105,16 @@ def test_cells_are_those_of_the_table() -> None:
     assert ("prelu(slope=[2x1x1])", None) in page.cells
 
 
+def test_outcomes_of_a_batch_are_coloured_and_sentences_are_not() -> None:
+    parts = [{"seconds": 1.0, "is_skipped": i > 0} for i in range(2)]
+    entry = replace(FAILED, message="what was asked for has failed")
+    batch = {"models": parts, "seconds": 2.0, "jobs": 1, "outcomes": None}
+    page = Page(render_html(Report("convert", (DONE, entry), details={"batch": batch})))
+    assert ("done", "good") in page.cells
+    assert ("failed, before", "bad") in page.cells
+    assert ("what was asked for has failed", None) in page.cells
+
+
 def test_a_long_table_is_folded_and_open_where_something_failed() -> None:
     many = [output(f"o{i}", passed=True) for i in range(60)]
     page = Page(render_html(Report("convert", (replace(DONE, equivalence=equivalence(*many)),))))
