@@ -117,6 +117,7 @@ class JobOutcome:
             exit_code=self.exit_code,
             output=self.output,
             message=self.message,
+            duration_s=self.seconds,
         )
 
     def _kept(self) -> dict[str, Any] | None:

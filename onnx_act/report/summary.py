@@ -275,7 +275,8 @@ def headline(entry: ModelEntry) -> str:
     if entry.exit_code:
         return f"FAILED: {entry.message}{where}"
     if entry.equivalence is None:
-        return f"DONE (not validated){where}"
+        # Where nothing was to be changed there is nothing that could be validated.
+        return f"DONE{where}" if entry.changes is None else f"DONE (not validated){where}"
     if entry.coverage is not None and not entry.coverage.to_dict()["is_complete"]:
         return f"PASSED on what was exercised{where}"
     return f"PASSED{where}"

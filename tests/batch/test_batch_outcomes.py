@@ -37,6 +37,7 @@ def test_the_tree_is_kept_and_reports_too(tmp_path: Path) -> None:
     with open(report, encoding="utf-8") as stored:  # noqa: PTH123 - a path as it is told
         assert [c["rule"] for c in json.load(stored)["changes"]] == ["swap_activation"]
     entry = found["one.onnx"].to_entry()
+    assert entry.duration_s == found["one.onnx"].seconds > 0.0
     assert entry.changes is not None
     assert entry.to_dict()["output"] == str(out / "a/one.onnx")
 

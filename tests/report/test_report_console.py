@@ -16,6 +16,7 @@ from sample_reports import (
     EVERYTHING,
     FAILED,
     FORCED,
+    LATENCY,
     LEFT,
     REFUSAL,
     REFUSED,
@@ -27,6 +28,7 @@ from sample_reports import (
 
 from onnx_act.report.console import render_report
 from onnx_act.report.document import ModelEntry, Report
+from onnx_act.report.summary import headline
 
 
 def _shown(*entries: ModelEntry, width: int = 160, command: str = "convert", **how: bool) -> str:
@@ -61,6 +63,11 @@ def test_everything_at_every_width(width: int, every_site: bool, command: str) -
 )
 def test_the_last_line_is_the_verdict(name: str, line: str) -> None:
     assert _shown(ENTRIES[name]).rstrip().splitlines()[-1] == line
+
+
+def test_what_changes_nothing_is_not_said_to_lack_validation() -> None:
+    assert headline(ModelEntry("a.onnx", latency=(LATENCY,))) == "DONE"
+    assert headline(ModelEntry("a.onnx", changes=())) == "DONE (not validated)"
 
 
 def test_what_a_person_reads() -> None:
