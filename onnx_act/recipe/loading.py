@@ -124,6 +124,13 @@ def parse_recipe(text: str, shown: str, path: Path | None) -> LoadedRecipe:
     Raises:
         UsageError: it is wrong; one line for each problem.
     """
+    try:
+        return _parsed(text, shown, path)
+    except RecursionError:
+        raise UsageError(f"{shown}: this is not a recipe: it is nested too deeply") from None
+
+
+def _parsed(text: str, shown: str, path: Path | None) -> LoadedRecipe:
     is_json = path is not None and path.suffix.lower() == ".json"
     data = _json(text, shown) if is_json else _toml(text, shown)
     lines = {_plainly(p): n for p, n in (json_lines if is_json else toml_lines)(text).items()}
@@ -158,8 +165,6 @@ def _json(text: str, shown: str) -> dict[str, Any]:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise UsageError(f"{shown}:{error.lineno}: this is not JSON: {error.msg.lower()}") from None
-    except RecursionError:
-        raise UsageError(f"{shown}: this is not a recipe: it is nested too deeply") from None
     if not isinstance(data, dict):
         raise UsageError(f"{shown}:1: a recipe is a table of fields, not {type(data).__name__}")
     twice = repeated_json_keys(text).items()

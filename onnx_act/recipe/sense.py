@@ -66,6 +66,8 @@ def _problems(recipe: Recipe) -> Iterator[tuple[KeyPath, str]]:
     yield from _order(recipe)
     for place, kind, step in steps_of(recipe):
         if kind == "swap":
+            if not step.swap:
+                yield (*place, "swap"), "it swaps nothing: name what, as FROM=TO"
             for number, swap in enumerate(step.swap or ()):
                 yield from _parameters(swap, (*place, "swap", number))
 

@@ -77,6 +77,7 @@ def test_every_field_is_an_option_and_every_option_a_field() -> None:
         ('normalize = "pale"', 1, ["normalize", "'pale'"]),
         ('swap = [\n"relu=gelu",\n"silo=gelu"]', 3, ["'silo'", "silu"]),
         ('swap = "relu"', 1, ["FROM=TO"]),
+        ("[[step]]\nswap = []", 2, ["swap", "swaps nothing", "FROM=TO"]),
         ('swap = { from = "relu", to = "gleu" }', 1, ["'gleu'", "gelu"]),
         ('swap = { from = "relu" }', 1, ["'to'"]),
         ('swap = "relu=elu:beta=1"', 1, ["'beta'", "alpha"]),
@@ -153,6 +154,17 @@ def test_keys_that_are_there_twice_in_json(tmp_path: Path) -> None:
         "4: step: it is there twice",
         "5: reason: it is there twice",
     ]
+
+
+@pytest.mark.parametrize("depth", [300, 600, 100_000])
+@pytest.mark.parametrize(("name", "start"), [("r.toml", "a = "), ("r.json", '{"a": ')])
+def test_a_file_that_is_nested_too_deeply(
+    name: str, start: str, depth: int, tmp_path: Path
+) -> None:
+    end = "}" if name == "r.json" else ""
+    path = _file(tmp_path, f"{start}{'[' * depth}{']' * depth}{end}", name)
+    with pytest.raises(UsageError, match="nested too deeply|unknown key"):
+        load_recipe(path)
 
 
 def test_hyphens_and_underscores_mean_the_same(tmp_path: Path) -> None:
