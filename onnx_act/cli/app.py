@@ -16,6 +16,7 @@ from onnx_act.cli.convert import convert
 from onnx_act.cli.doctor import doctor
 from onnx_act.cli.fusing_command import FusingCommand
 from onnx_act.cli.inspect import inspect
+from onnx_act.cli.interrupts import interrupt_between_imports, is_interrupt
 from onnx_act.cli.present import invoke
 from onnx_act.cli.recipe import recipe
 from onnx_act.cli.steps import fuse, swap, tune
@@ -75,6 +76,7 @@ def _version(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and end the process with its exit code (see `errors`)."""
+    interrupt_between_imports()
     with collection_paused():
         code = run(sys.argv[1:] if arguments is None else arguments)
         # The process ends here: nothing is gained by taking a large graph apart first.
@@ -106,7 +108,9 @@ def run(arguments: list[str]) -> int:
         # Whoever read our output has seen enough; rich and typer say so by SystemExit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:  # noqa: BLE001 - the last resort: say that it is our fault, and how to repeat it
+    except Exception as error:  # noqa: BLE001 - the last resort: say that it is our fault, and how to repeat it
+        if is_interrupt(error):
+            return _said("interrupted", _INTERRUPTED)
         import traceback
 
         traceback.print_exc()

@@ -163,7 +163,7 @@ def test_a_file_that_is_nested_too_deeply(
 ) -> None:
     end = "}" if name == "r.json" else ""
     path = _file(tmp_path, f"{start}{'[' * depth}{']' * depth}{end}", name)
-    with pytest.raises(UsageError, match="nested too deeply|unknown key"):
+    with pytest.raises(UsageError, match=r"nested too deeply|unknown key"):
         load_recipe(path)
 
 
