@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import shlex
 import sys
@@ -77,6 +78,9 @@ def _version(
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and end the process with its exit code (see `errors`)."""
     interrupt_between_imports()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A pipe may take less than names of values hold, such as code page 1252 of Windows.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with collection_paused():
         code = run(sys.argv[1:] if arguments is None else arguments)
         # The process ends here: nothing is gained by taking a large graph apart first.

@@ -113,7 +113,12 @@ def _render(report: Report, output: OutputFormat, *, every_site: bool) -> None:
     if output is OutputFormat.JSON:
         from onnx_act.report.json import render_json
 
-        typer.echo(render_json(report))
+        text = render_json(report)
+        try:
+            text.encode(sys.stdout.encoding or "utf-8")
+        except UnicodeEncodeError:
+            text = render_json(report, ascii_only=True)
+        typer.echo(text)
     else:
         from onnx_act.report.console import render_report
 
