@@ -21,7 +21,7 @@ from onnx_act.recipe.key_lines import (
     repeated_json_keys,
     toml_lines,
 )
-from onnx_act.recipe.schema import OF_ONE_RUN, FieldKind, Recipe, field_names
+from onnx_act.recipe.schema import OF_ONE_RUN, SCHEMA_KEY, FieldKind, Recipe, field_names
 from onnx_act.recipe.sense import problems_of
 
 if TYPE_CHECKING:
@@ -133,6 +133,8 @@ def parse_recipe(text: str, shown: str, path: Path | None) -> LoadedRecipe:
 def _parsed(text: str, shown: str, path: Path | None) -> LoadedRecipe:
     is_json = path is not None and path.suffix.lower() == ".json"
     data = _json(text, shown) if is_json else _toml(text, shown)
+    if is_json:
+        data.pop(SCHEMA_KEY, None)
     lines = {_plainly(p): n for p, n in (json_lines if is_json else toml_lines)(text).items()}
     twice: list[KeyPath] = []
     data = _underscored(data, (), twice)

@@ -66,6 +66,8 @@ OF_ONE_RUN: Final = frozenset(
         "dask",
     }
 )
+#: By this a JSON file tells editors what describes it; it says nothing of the conversion.
+SCHEMA_KEY: Final = "$schema"
 _TEXT_OR_TEXTS: Final = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
 }
@@ -300,8 +302,9 @@ class Recipe(Step):
 def json_schema() -> dict[str, Any]:
     """The schema for editors, as plain data."""
     found = Recipe.model_json_schema(by_alias=True)
+    found["properties"] = {SCHEMA_KEY: {"type": "string"}, **found["properties"]}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        SCHEMA_KEY: "https://json-schema.org/draft/2020-12/schema",
         **found,
         "title": "onnx-act recipe",
     }

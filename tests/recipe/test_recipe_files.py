@@ -223,9 +223,16 @@ def test_what_is_ready() -> None:
     assert ready_names() == ("edge-int8", "fast-cpu", "portable", "relu-only", "tensorrt-dla")
 
 
+def test_a_json_recipe_may_name_its_schema(tmp_path: Path) -> None:
+    text = '{"$schema": "onnx-act.schema.json",\n"fuse": true}'
+    assert load_recipe(_file(tmp_path, text, "r.json")).recipe == Recipe(fuse=FuseMode.AUTO)
+    (problem,) = _problems(tmp_path, text.replace("fuse", "fusee"), "r.json")
+    assert problem.startswith("2: fusee: unknown key")
+
+
 def test_the_schema_knows_every_field() -> None:
     schema = json_schema()
-    assert set(schema["properties"]) == set(field_names("recipe"))
+    assert set(schema["properties"]) == {*field_names("recipe"), "$schema"}
     assert schema["additionalProperties"] is False
     assert schema["$defs"]["Step"]["additionalProperties"] is False
     assert "string" in json.dumps(schema["properties"]["swap"])
