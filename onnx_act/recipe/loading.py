@@ -84,11 +84,13 @@ def load_recipe(source: str | Path) -> LoadedRecipe:
         UsageError: it cannot be read or is wrong; one line for each problem.
     """
     path = Path(source)
-    if path.suffix.lower() not in _SUFFIXES and not path.exists():
+    # A folder may be called as a recipe is, for what the recipe made.
+    if path.suffix.lower() not in _SUFFIXES and not path.is_file():
         name = str(source).strip().lower().replace("_", "-")
-        if name not in ready_names():
+        if name in ready_names():
+            return parse_recipe(ready_text(name), name, None)
+        if not path.exists():
             raise UnknownNameError("recipe", str(source), ready_names())
-        return parse_recipe(ready_text(name), name, None)
     try:
         # A Windows editor's byte order mark is no part of the text.
         text = path.read_text(encoding="utf-8-sig")

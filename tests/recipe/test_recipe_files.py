@@ -223,6 +223,19 @@ def test_what_is_ready() -> None:
     assert ready_names() == ("edge-int8", "fast-cpu", "portable", "relu-only", "tensorrt-dla")
 
 
+def test_a_folder_does_not_hide_a_recipe_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("portable", "other"):
+        (tmp_path / name).mkdir()
+    assert load_recipe("portable").recipe.undo
+    with pytest.raises(UsageError, match="cannot read other"):
+        load_recipe("other")
+    (tmp_path / "fast-cpu").write_text("fuse = true")
+    assert [kind for _, kind, _ in steps_of(load_recipe("fast-cpu").recipe)] == ["fuse"]
+
+
 def test_a_json_recipe_may_name_its_schema(tmp_path: Path) -> None:
     text = '{"$schema": "onnx-act.schema.json",\n"fuse": true}'
     assert load_recipe(_file(tmp_path, text, "r.json")).recipe.fuse is FuseMode.AUTO
