@@ -9,6 +9,7 @@ from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Union
 
 from onnx_act.errors import UsageError
@@ -196,11 +197,12 @@ def convert(
         },
         None if recipe is None else os.fspath(recipe),
     )
+    started = perf_counter()
     earlier = _earlier(baseline, baseline_bounds, "convert", _shown(model))
     if earlier is not None:
         request = replace(request, baseline=earlier.of(_shown(model)))
     entry = convert_model(model, None if out is None else Path(out), request)
-    return _report("convert", entry, earlier)
+    return _report("convert", entry, earlier, started)
 
 
 def convert_batch(
@@ -355,6 +357,7 @@ def validate(
         ProviderUnavailableError: a named provider cannot run here.
     """
     earlier = _earlier(baseline, baseline_bounds, "validate", _shown(candidate))
+    started = perf_counter()
     with _as_file(reference) as first, _as_file(candidate) as second:
         wanted = require_providers(providers)
         feeds = feeds_from(data, shapes, seed, input_ranges, normalize)
@@ -380,7 +383,8 @@ def validate(
             timeout_s=timeout,
         )
     entry = replace(entry, path=_shown(candidate), against=_shown(reference))
-    return _report("validate", entry if earlier is None else earlier.compared(entry), earlier)
+    entry = entry if earlier is None else earlier.compared(entry)
+    return _report("validate", entry, earlier, started)
 
 
 def rejudge(
@@ -458,6 +462,7 @@ def bench(
         raise UsageError(
             "baseline compares ratios, for times of two runs do not compare: give other"
         )
+    started = perf_counter()
     earlier = _earlier(baseline, baseline_bounds, "bench", _shown(model))
     with _as_file(model) as first, nullcontext() if other is None else _as_file(other) as second:
         entry = bench_models(
@@ -468,7 +473,8 @@ def bench(
             request=request,
         )
     entry = replace(entry, path=_shown(model), against=None if other is None else _shown(other))
-    return _report("bench", entry if earlier is None else earlier.compared(entry), earlier)
+    entry = entry if earlier is None else earlier.compared(entry)
+    return _report("bench", entry, earlier, started)
 
 
 def catalog(name: str | None = None) -> dict[str, Any]:
@@ -508,8 +514,9 @@ def _earlier(
     return None
 
 
-def _report(command: str, entry: ModelEntry, earlier: Baseline | None) -> Report:
-    return Report(command, (entry,), details={} if earlier is None else earlier.details())
+def _report(command: str, entry: ModelEntry, earlier: Baseline | None, started: float) -> Report:
+    timed = replace(entry, duration_s=perf_counter() - started)
+    return Report(command, (timed,), details={} if earlier is None else earlier.details())
 
 
 def _shown(source: ModelSource) -> str:
