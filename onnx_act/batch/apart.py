@@ -9,30 +9,26 @@ from __future__ import annotations
 import os
 import pickle
 import selectors
-import shutil
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.batch import worker
+from onnx_act.batch.crew import ELSEWHERE, Crew
 from onnx_act.batch.fingerprint import digests_of_model, made_with
 from onnx_act.batch.jobs import JobOutcome, ended
-from onnx_act.batch.leftovers import make_scratch, remove_of
-from onnx_act.runtime.isolate import child_environment
+from onnx_act.batch.leftovers import remove_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import IO
 
+    from onnx_act.batch.crew import Carrier
     from onnx_act.batch.jobs import Job
 
 _LOOK_S: Final = 0.1
-_LINES_OF_LOG: Final = 4000
+_MOST_OF_LOG: Final = 4000
 
 
 @dataclass(slots=True)
@@ -41,13 +37,13 @@ class Batch:
 
     Attributes:
         tell: told of a job's path and what it is about, "" when it has ended.
-        inherit: files that the processes of jobs keep open, such as one with a lock.
+        crew: the processes that carry them out.
         is_stopped: whether its jobs are to be ended.
         owner: the process that it is run by; a fork of it has nobody to tell anything.
     """
 
     tell: Callable[[str, str], None] = lambda _path, _text: None
-    inherit: tuple[int, ...] = ()
+    crew: Crew = field(default_factory=Crew)
     is_stopped: bool = False
     owner: int = field(default_factory=os.getpid)
 
@@ -64,8 +60,9 @@ class StoppedError(Exception):
 class _Running:
     """A process that carries out a job."""
 
-    process: subprocess.Popen[bytes]
-    seconds: float
+    carrier: Carrier
+    job: Job
+    log_begin: int
     started: float = field(default_factory=time.monotonic)
     waiting_since: float | None = None
     waited_s: float = 0.0
@@ -75,7 +72,7 @@ class _Running:
         """Whether it has had its time, without that in which it stood in line."""
         if self.waiting_since is not None:
             return False
-        return time.monotonic() - self.started - self.waited_s > self.seconds
+        return time.monotonic() - self.started - self.waited_s > self.job.limits.seconds
 
     def note_waiting(self, *, is_waiting: bool) -> None:
         now = time.monotonic()
@@ -111,71 +108,49 @@ def run_job(job: Job) -> JobOutcome:
         batch = _NOBODY
     if batch.is_stopped:
         raise StoppedError(job.path)
-    scratch = make_scratch()
-    folder = job.folder if Path(job.folder).is_dir() else None
+    batch.tell(job.path, "starting")
+    carrier = batch.crew.take(job)
+    is_sound = False
     try:
-        with tempfile.TemporaryFile() as log:
-            batch.tell(job.path, "starting")
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", worker.__name__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                cwd=folder,
-                env=child_environment({"TMPDIR": str(scratch)}),
-                pass_fds=batch.inherit,
-                # A group of its own: it ends together with what it starts, and Ctrl-C at the
-                # terminal is for us to deal with.
-                start_new_session=True,
-            )
-            try:
-                outcome = _await(process, job, batch, scratch, log)
-            finally:
-                _kill(process)
-                remove_of(process.pid, _places(job))
-                batch.tell(job.path, "")
+        outcome, is_sound = _await(carrier, job, batch)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        if is_sound:
+            batch.crew.give_back(carrier)
+        else:
+            carrier.end()
+            remove_of(carrier.process.pid, _places(job))
+        batch.tell(job.path, "")
     return outcome
 
 
-def _await(
-    process: subprocess.Popen[bytes], job: Job, batch: Batch, scratch: Path, log: IO[bytes]
-) -> JobOutcome:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    running = _Running(process, job.limits.seconds)
-    path = [entry or str(Path.cwd()) for entry in sys.path]
-    request = pickle.dumps((path, job.limits.memory_bytes, str(scratch), pickle.dumps(job)))
+def _await(carrier: Carrier, job: Job, batch: Batch) -> tuple[JobOutcome, bool]:
+    """The outcome of a job, and whether the process may have another one."""
+    assert carrier.process.stdout is not None
+    running = _Running(carrier, job, os.fstat(carrier.log.fileno()).st_size)
     try:
-        process.stdin.write(len(request).to_bytes(worker.LENGTH, "little") + request)
-        process.stdin.flush()
+        carrier.send(job)
     except BrokenPipeError:
-        return _died(running, job, log)
+        return _died(running), False
     with selectors.DefaultSelector() as waiting:
-        waiting.register(process.stdout, selectors.EVENT_READ)
+        waiting.register(carrier.process.stdout, selectors.EVENT_READ)
         while True:
             if batch.is_stopped:
                 raise StoppedError(job.path)
             if running.is_late():
-                return _told(
-                    running,
-                    job,
-                    f"it did not finish within {job.limits.seconds:g} s and was stopped; where it "
-                    f"only needs longer, --timeout allows that",
-                    "timeout",
-                )
+                return _late(running), False
             if not waiting.select(_LOOK_S):
                 continue
-            part = os.read(process.stdout.fileno(), 1 << 16)
+            part = os.read(carrier.process.stdout.fileno(), 1 << 16)
             if not part:
-                return _died(running, job, log)
+                return _died(running), False
             running.received += part
             for kind, value in running.messages():
                 if kind == "outcome":
-                    assert isinstance(value, JobOutcome)
+                    outcome, is_sound = value
+                    assert isinstance(outcome, JobOutcome)
                     spent = time.monotonic() - running.started
-                    return replace(value, seconds=spent, waited_s=running.waited_s)
+                    told = replace(outcome, seconds=spent, waited_s=running.waited_s)
+                    return told, bool(is_sound)
                 if kind == "progress":
                     batch.tell(job.path, value)
                 elif kind == "waiting":
@@ -183,17 +158,27 @@ def _await(
                     batch.tell(job.path, value or "going on")
 
 
-def _died(running: _Running, job: Job, log: IO[bytes]) -> JobOutcome:
+def _late(running: _Running) -> JobOutcome:
+    """The outcome of a process that did not end in time."""
+    return _told(
+        running,
+        f"it did not finish within {running.job.limits.seconds:g} s and was stopped; where it "
+        f"only needs longer, --timeout allows that",
+        "timeout",
+    )
+
+
+def _died(running: _Running) -> JobOutcome:
     """The outcome of a process that gave none."""
-    code = running.process.wait()
+    job = running.job
+    code = running.carrier.process.wait()
     if code == worker.MEMORY_EXIT:
-        return _told(running, job, worker.out_of_memory(job.limits), "memory")
-    log.seek(0)
-    said = log.read()[-_LINES_OF_LOG:].decode(errors="replace")
+        return _told(running, worker.out_of_memory(job.limits), "memory")
+    said = running.carrier.said(running.log_begin, _MOST_OF_LOG)
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = f"; its last words: {lines[-1]}" if lines else ""
     if job.limits.memory_bytes is not None and ("MemoryError" in said or "bad_alloc" in said):
-        return _told(running, job, worker.out_of_memory(job.limits) + last, "memory")
+        return _told(running, worker.out_of_memory(job.limits) + last, "memory")
     if code < 0:
         try:
             how = signal.Signals(-code).name
@@ -203,10 +188,11 @@ def _died(running: _Running, job: Job, log: IO[bytes]) -> JobOutcome:
         message = f"its process was ended by {how}{hint}{last}"
     else:
         message = f"its process ended with exit code {code}{last}"
-    return _told(running, job, message, "crash")
+    return _told(running, message, "crash")
 
 
-def _told(running: _Running, job: Job, message: str, cause: str) -> JobOutcome:
+def _told(running: _Running, message: str, cause: str) -> JobOutcome:
+    job = running.job
     outcome = ended(job.path, message, cause, time.monotonic() - running.started)
     # It may be the model that did it; what the file is made of is not looked into here.
     inputs = digests_of_model(Path(job.folder, job.path), is_opened=False)
@@ -219,21 +205,4 @@ def _places(job: Job) -> list[Path]:
     return [file.parent for file in files]
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
-    try:
-        # As long as it was not waited for its group cannot be anybody else's.
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                continue
-
-
-_NOBODY: Final = Batch()
+_NOBODY: Final = Batch(crew=ELSEWHERE)

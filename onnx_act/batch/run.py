@@ -97,6 +97,7 @@ def run_batch(inputs: Sequence[Input], wanted: BatchRequest) -> Generator[JobOut
         batch = Batch(wanted.tell)
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         keeper = _keeper(inputs, wanted, batch, stack)
+        stack.callback(batch.crew.close)
         BATCHES[name] = batch
         stack.callback(BATCHES.pop, name)
         executor = wanted.executor
@@ -137,7 +138,7 @@ def _keeper(
     lines = None if wanted.outcomes is None else LineFile(wanted.outcomes)
     manifest = None
     if wanted.out_dir is not None and not wanted.request.dry_run:
-        batch.inherit = stack.enter_context(sole_writer(wanted.out_dir))
+        batch.crew.inherit = stack.enter_context(sole_writer(wanted.out_dir))
         remove_stale_scratch()
         remove_stale_below(wanted.out_dir)
         remove_stale(each.path.parent for each in inputs)
@@ -189,8 +190,7 @@ class _Running:
 
     def stop(self, batch: Batch) -> None:
         """End what is left, when nobody wants it any more."""
-        if not self.pending:
-            return
+        # Also when none is known of: an interrupt may come right after one was submitted.
         batch.is_stopped = True
         for future in self.pending:
             future.cancel()

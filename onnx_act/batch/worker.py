@@ -1,19 +1,21 @@
-"""The process that carries out one job, and its end of the pipe.
+"""The process that carries out jobs, one after the other, and its end of the pipe.
 
-Started as `python -m onnx_act.batch.worker`. The job arrives pickled on stdin; messages go to what
-was stdout, each preceded by its length: what is going on, and at last the outcome. stdin stays
-open as long as somebody waits for the outcome: when it ends before that, so does this process,
-with everything that it started.
+Started as `python -m onnx_act.batch.worker`. What it may use and then jobs arrive pickled on stdin;
+messages go to what was stdout: what is going on, and at last the outcome. Each is preceded by its
+length. When stdin ends nobody waits for an outcome any more, and so does this process, with
+everything that it started.
 """
 
 from __future__ import annotations
 
 import os
 import pickle
+import queue
 import shutil
 import signal
 import sys
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -132,37 +134,90 @@ def limit_memory(most: int | None) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _end_with_whoever_waits(scratch: str) -> None:
-    """When nobody waits for the outcome any more, end at once."""
-    sys.stdin.buffer.read()
+def _receive(scratch: str, jobs: queue.SimpleQueue[bytes]) -> None:
+    """Take jobs as they come; when nobody is there any more to send one, end at once."""
+    with suppress(EOFError):
+        while True:
+            jobs.put(_next_message())
     shutil.rmtree(scratch, ignore_errors=True)
-    # The group is ours alone: the processes that gather evidence for this job are in it.
+    # The group is ours alone: the processes that gather evidence for a job are in it.
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def _next_message() -> bytes:
+    head = sys.stdin.buffer.read(LENGTH)
+    size = int.from_bytes(head, "little")
+    found = sys.stdin.buffer.read(size) if len(head) == LENGTH else b""
+    if not found or len(found) < size:
+        raise EOFError
+    return found
+
+
+def _grown_to() -> int:
+    """The most memory that this process ever had, in bytes."""
+    if sys.platform == "win32":
+        return 0
+    import resource  # noqa: PLC0415 - not on Windows
+
+    found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return found if sys.platform == "darwin" else found * 1024
+
+
+def _is_sound(outcome: JobOutcome, begin: int, most: int | None) -> bool:
+    """Whether a process that gave an outcome may have another job."""
+    from onnx_act.errors import OnnxActError  # noqa: PLC0415 - as in carry_out
+
+    if outcome.cause or outcome.exit_code == OnnxActError.exit_code:
+        return False
+    # What a large model leaves behind must be missing in no job that comes after it.
+    allowed = _GROWTH if most is None else min(_GROWTH, most // 8)
+    return _grown_to() - begin < allowed
+
+
 def main() -> None:
-    """Carry out the job that comes on stdin."""
+    """Carry out the jobs that come on stdin."""
     teller = Teller(os.fdopen(os.dup(1), "wb"))
     os.dup2(2, 1)
-    size = int.from_bytes(sys.stdin.buffer.read(LENGTH), "little")
-    path, most, scratch, pickled = pickle.loads(sys.stdin.buffer.read(size))  # noqa: S301 - our parent's
-    threading.Thread(target=_end_with_whoever_waits, args=(scratch,), daemon=True).start()
+    path, most, scratch = pickle.loads(_next_message())  # noqa: S301 - our parent's
+    jobs: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(scratch, jobs), daemon=True).start()
     sys.path[:] = path
     limit_memory(most)
-    try:
-        job: Job = pickle.loads(pickled)  # noqa: S301 - as above
-        outcome = carry_out(job, teller)
-    except MemoryError:
-        # There is not even enough to begin with: whoever waits says so.
-        os._exit(MEMORY_EXIT)
-    teller.send("outcome", outcome)
-    sys.stderr.flush()
-    # Without the runtime's clean-up, in which it may crash: the outcome is out.
+    begin = 0
+    # Until it has to end; whoever waits sees the pipe close.
+    with suppress(queue.Empty):
+        while True:
+            pickled = jobs.get(timeout=IDLE_S)
+            try:
+                job: Job = pickle.loads(pickled)  # noqa: S301 - as above
+                begin = begin or _loaded()
+                outcome = carry_out(job, teller)
+                is_sound = _is_sound(outcome, begin, most)
+            except MemoryError:
+                # There is not even enough to begin with: whoever waits says so.
+                os._exit(MEMORY_EXIT)
+            teller.send("outcome", (outcome, is_sound))
+            sys.stderr.flush()
+    # Without the runtime's clean-up, in which it may crash: the outcomes are out.
     os._exit(0)
+
+
+def _loaded() -> int:
+    """Load what every job needs; how much memory there is then."""
+    import onnx_act.batch.fingerprint  # noqa: PLC0415 - after limits are set
+    import onnx_act.recipe.convert  # noqa: PLC0415, F401
+
+    return _grown_to()
 
 
 MEMORY_EXIT: Final = 12
 """How a process ends that has too little memory to say anything."""
+
+IDLE_S: Final = 60.0
+"""How long it waits for another job before it ends by itself."""
+
+# By how many bytes it may have grown.
+_GROWTH: Final = 300_000_000
 
 if __name__ == "__main__":
     main()

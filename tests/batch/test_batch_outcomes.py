@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import _thread
 import json
 import os
 import re
+import signal
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 from batch_models import convert_all, misbehave, save_model, swapping, visible_files
 
-from onnx_act.batch import apart, files
+from onnx_act.batch import crew, files
 from onnx_act.batch.inputs import collect_inputs
 from onnx_act.batch.jobs import Limits
 from onnx_act.batch.run import BatchRequest, run_batch
@@ -144,7 +145,10 @@ def _interrupt_when_two_run() -> Callable[[str, str], None]:
         if path not in seen:
             seen.add(path)
             if len(seen) == 2:
-                _thread.interrupt_main()
+                # As Ctrl-C does it: also while the main thread waits for outcomes.
+                main = threading.main_thread().ident
+                assert main is not None
+                signal.pthread_kill(main, signal.SIGINT)
 
     return tell
 
@@ -213,7 +217,7 @@ def test_a_process_that_cannot_be_started(tmp_path: Path, monkeypatch: pytest.Mo
     def none_left() -> Path:
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(apart, "make_scratch", none_left)
+    monkeypatch.setattr(crew, "make_scratch", none_left)
     found = convert_all(save_model(tmp_path / "in/a.onnx"), tmp_path / "out")
     told = found["a.onnx"]
     assert (told.exit_code, told.cause) == (1, "lost")

@@ -58,8 +58,7 @@ def _executor(kind: str) -> AbstractContextManager[Executor]:
 
 
 def _comparable(found: dict[str, JobOutcome]) -> dict[str, JobOutcome]:
-    same = {"seconds": 0.0, "waited_s": 0.0}
-    return {name: replace(o, **same) for name, o in sorted(found.items())}
+    return {name: replace(o, seconds=0.0, waited_s=0.0) for name, o in sorted(found.items())}
 
 
 @pytest.mark.parametrize("kind", ["serial", "threads", "processes", "dask"])
@@ -83,7 +82,7 @@ class _Losing(Executor):
     def __init__(self) -> None:
         self.count = 0
 
-    def submit(self, *_args: Any, **_kwargs: Any) -> Future[Any]:  # type: ignore[override]
+    def submit(self, *_args: Any, **_kwargs: Any) -> Future[Any]:
         self.count += 1
         future: Future[Any] = Future()
         if self.count == 1:
