@@ -224,10 +224,12 @@ def convert_batch(
     `is_skipped`. Breaking off ends the jobs of this machine, and leaves what is finished.
 
     Args:
-        paths: models, folders of them, or patterns; the tree below a folder is kept.
+        paths: models, folders of them, or patterns; the tree below a folder is kept. URLs are
+            read through fsspec.
         recipe: as of `convert`.
-        out_dir: where results go, `outcomes.jsonl`, and what is needed to resume; it may be left
-            out with `dry_run=True`.
+        out_dir: where results go, `outcomes.jsonl`, and what is needed to resume; of a URL the
+            latter two are kept in the cache folder of this machine. It may be left out with
+            `dry_run=True`.
         executor: who carries the jobs out: any `concurrent.futures.Executor`, such as that of a
             Dask client. It is not shut down. Processes of this machine when left out.
         jobs: how many at a time, when there is no executor; half of the processors if left out.
@@ -241,21 +243,25 @@ def convert_batch(
             folder of results that another batch writes to or that cannot be written.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    from onnx_act.batch.inputs import collect_inputs  # noqa: PLC0415 - for many models only
+    from onnx_act.batch.inputs import (  # noqa: PLC0415 - for many models only
+        collect_inputs,
+        place_of,
+    )
     from onnx_act.batch.jobs import Limits  # noqa: PLC0415
+    from onnx_act.batch.manifest import state_folder  # noqa: PLC0415
     from onnx_act.batch.memory_size import parse_memory  # noqa: PLC0415
     from onnx_act.batch.run import BatchRequest, default_jobs, run_batch  # noqa: PLC0415
 
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
-    results = None if out_dir is None else Path(out_dir)
-    inputs = collect_inputs([Path(path) for path in named], results)
+    results = None if out_dir is None else place_of(os.fspath(out_dir))
+    inputs = collect_inputs([place_of(os.fspath(path)) for path in named], results)
     request = request_from_options(
         _as_options(options),
         None if recipe is None else os.fspath(recipe),
     )
     wanted = BatchRequest(
         request=request,
-        out_dir=results,
+        out_dir=state_folder(results) if isinstance(results, str) else results,
         limits=Limits(
             request.timeout_s,
             parse_memory(memory_limit) if isinstance(memory_limit, str) else memory_limit,
@@ -264,6 +270,7 @@ def convert_batch(
         executor=executor,
         outcomes=None if outcomes is None else Path(outcomes),
         retry=retry,
+        results=results if isinstance(results, str) else "",
     )
     return run_batch(inputs, wanted)
 

@@ -12,14 +12,16 @@ import selectors
 import signal
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.batch import worker
 from onnx_act.batch.crew import ELSEWHERE, Crew
 from onnx_act.batch.fingerprint import digests_of_model, made_with
+from onnx_act.batch.inputs import is_remote
 from onnx_act.batch.jobs import JobOutcome, ended
 from onnx_act.batch.leftovers import remove_of
+from onnx_act.batch.remote import tokens_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -195,14 +197,17 @@ def _told(running: _Running, message: str, cause: str) -> JobOutcome:
     job = running.job
     outcome = ended(job.path, message, cause, time.monotonic() - running.started)
     # It may be the model that did it; what the file is made of is not looked into here.
-    inputs = digests_of_model(Path(job.folder, job.path), is_opened=False)
+    if is_remote(job.path):
+        inputs = tokens_of(job.path, [PurePath(job.path).name])
+    else:
+        inputs = digests_of_model(Path(job.folder, job.path), is_opened=False)
     return replace(outcome, waited_s=running.waited_s, inputs=inputs, versions=made_with())
 
 
 def _places(job: Job) -> list[Path]:
     """Where a job may have left something: beside its result, and beside external weights."""
-    files = [Path(job.folder, p) for p in (job.path, job.target, job.report) if p is not None]
-    return [file.parent for file in files]
+    named = [p for p in (job.path, job.target, job.report) if p is not None and not is_remote(p)]
+    return [Path(job.folder, p).parent for p in named]
 
 
 _NOBODY: Final = Batch(crew=ELSEWHERE)

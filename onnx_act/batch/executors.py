@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.errors import UsageError
@@ -39,24 +40,26 @@ def own_executor(jobs: int) -> Executor:
 
 
 @contextmanager
-def dask_executor(address: str, *, on_cuda: bool) -> Iterator[Executor]:
+def dask_executor(address: str, *, on_cuda: bool, patience_s: float = 10.0) -> Iterator[Executor]:
     """The workers of a Dask cluster.
 
     Args:
         address: of its scheduler, as `tcp://scheduler:8786`.
         on_cuda: whether only workers that were started with the resource `CUDA` will do.
+        patience_s: how long to wait for the scheduler to answer, in seconds.
 
     Raises:
         UsageError: Dask is not installed, or nobody answers at this address.
     """
     try:
-        from distributed import Client  # noqa: PLC0415 - an extra
+        # An extra, and without types for all of it.
+        distributed: Any = import_module("distributed")
     except ImportError:
         raise UsageError(
             'Dask is not installed: pip install "onnx-act[dask]", here and on every worker'
         ) from None
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = distributed.Client(address, timeout=patience_s, set_as_default=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UsageError(f"no Dask scheduler answers at {address}: {reason}") from None

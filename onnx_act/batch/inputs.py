@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 _SUFFIX: Final = ".onnx"
 _WILD: Final = "*?["
+# Two letters at least: `C:/` is a drive.
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +25,29 @@ class Input:
     """One model of a batch.
 
     Attributes:
-        path: where it is, as it was named.
+        path: where it is, as it was named; of one with a URL the name alone.
         place: where its result goes, relative to the folder of results.
+        url: where it is, when that is no path.
     """
 
     path: Path
     place: PurePath
+    url: str = ""
+
+    @property
+    def named(self) -> str:
+        """What it is called wherever it is spoken of."""
+        return self.url or str(self.path)
+
+
+def is_remote(text: str) -> bool:
+    """Whether a text is a URL, not a path."""
+    return _URL.fullmatch(text) is not None
+
+
+def place_of(text: str) -> Path | str:
+    """A path, or the URL that a text is."""
+    return text if is_remote(text) else Path(text)
 
 
 def is_pattern(path: Path) -> bool:
@@ -35,7 +55,7 @@ def is_pattern(path: Path) -> bool:
     return any(sign in str(path) for sign in _WILD) and not path.exists()
 
 
-def collect_inputs(named: Sequence[Path], out_dir: Path | None) -> tuple[Input, ...]:
+def collect_inputs(named: Sequence[Path | str], out_dir: Path | str | None) -> tuple[Input, ...]:
     """Every model that is meant, in the order in which it was named, each once.
 
     A folder stands for every `.onnx` file below it, and a pattern (`*`, `?`, `[...]`, `**` for any
@@ -44,16 +64,24 @@ def collect_inputs(named: Sequence[Path], out_dir: Path | None) -> tuple[Input, 
     files are neither.
 
     Args:
-        named: files, folders and patterns.
-        out_dir: the folder of results.
+        named: files, folders and patterns; texts are URLs of them.
+        out_dir: the folder of results; a text is its URL.
 
     Raises:
         UsageError: a folder or pattern without a model, two models with one place, or a result
-            that would overwrite an input.
+            that would overwrite an input; a URL that cannot be listed.
     """
-    found: dict[Path, Input] = {}
-    for path in named:
-        for each in _expanded(path, out_dir):
+    if isinstance(out_dir, str):
+        from onnx_act.batch.remote import canonical  # noqa: PLC0415 - for URLs only
+
+        out_dir = canonical(out_dir)
+    found: dict[Path | str, Input] = {}
+    for one in named:
+        if isinstance(one, str):
+            for each in _at_url(one, out_dir):
+                found.setdefault(each.url, each)
+            continue
+        for each in _expanded(one, out_dir if isinstance(out_dir, Path) else None):
             # The same file named twice, such as by a folder and by its path, is one input.
             found.setdefault(each.path.resolve(), each)
     inputs = tuple(found.values())
@@ -83,6 +111,19 @@ def _expanded(path: Path, out_dir: Path | None) -> Iterator[Input]:
         yield Input(file, file.relative_to(root))
 
 
+def _at_url(url: str, out_dir: Path | str | None) -> Iterator[Input]:
+    from onnx_act.batch.remote import canonical, models_at  # noqa: PLC0415 - for URLs only
+
+    results = f"{out_dir.rstrip('/')}/" if isinstance(out_dir, str) else ""
+    if not results.startswith(f"{canonical(url).rstrip('/')}/") or canonical(url) == out_dir:
+        results = ""  # what is meant is not a folder around the results
+    found = [m for m in models_at(url, _SUFFIX) if not results or not m[0].startswith(results)]
+    if not found:
+        raise UsageError(f"there is no {_SUFFIX} file below {url}")
+    for each, place in found:
+        yield Input(Path(place.name), place, each)
+
+
 def _below(folder: Path) -> list[Path]:
     """The models below a folder, sorted; links to folders are not followed."""
     found: list[Path] = []
@@ -103,21 +144,30 @@ def _root_of(pattern: Path) -> Path:
     return Path(*parts)
 
 
-def _check_places(inputs: Iterable[Input], sources: Iterable[Path], out_dir: Path | None) -> None:
-    taken: dict[PurePath, Path] = {}
+def _check_places(
+    inputs: Iterable[Input], sources: Iterable[Path | str], out_dir: Path | str | None
+) -> None:
+    taken: dict[PurePath, str] = {}
     for each in inputs:
-        other = taken.setdefault(each.place, each.path)
-        if other != each.path:
+        other = taken.setdefault(each.place, each.named)
+        if other != each.named:
             raise UsageError(
                 f"two models of one name would be written to one file in --out-dir: {other} and "
-                f"{each.path}; name the folder that holds both, and its tree is kept"
+                f"{each.named}; name the folder that holds both, and its tree is kept"
             )
     if out_dir is None:
         return
-    results = out_dir.resolve()
-    overwritten = {results / place for place in taken} & set(sources)
+    overwritten = {result_at(out_dir, place) for place in taken} & set(sources)
     if overwritten:
+        first = min(str(each) for each in overwritten)
         raise UsageError(
-            f"the result of a model would be written over the input {min(overwritten)}; input "
+            f"the result of a model would be written over the input {first}; input "
             f"files are never written: give another --out-dir"
         )
+
+
+def result_at(out_dir: Path | str, place: PurePath) -> Path | str:
+    """Where the result at a place goes: a path without links, or a URL."""
+    if isinstance(out_dir, str):
+        return f"{out_dir.rstrip('/')}/{place.as_posix()}"
+    return out_dir.resolve() / place

@@ -6,25 +6,30 @@ reports of all models; and a lock, so that two batches never write to one folder
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from onnx_act.batch import remote
 from onnx_act.batch.files import LineFile, write_whole
 from onnx_act.batch.fingerprint import are_as_told
+from onnx_act.batch.inputs import is_remote, result_at
 from onnx_act.batch.jobs import JobOutcome, outcome_from
 from onnx_act.errors import UsageError
+from onnx_act.runtime.cache import CACHE_VARIABLE, cache_folder
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path, PurePath
+    from pathlib import PurePath
 
 STATE: Final = ".onnx-act"
 _FORMAT: Final = 1
@@ -46,10 +51,14 @@ class Manifest:
         out_dir: the folder.
         digest: of what is asked for now.
         versions: of what would do it.
+        results: the URL of the results, where they are not in the folder.
     """
 
-    def __init__(self, out_dir: Path, digest: str, versions: Mapping[str, str]) -> None:
+    def __init__(
+        self, out_dir: Path, digest: str, versions: Mapping[str, str], results: str = ""
+    ) -> None:
         self._out_dir = out_dir
+        self._results = results
         self._digest = digest
         self._versions = dict(versions)
         self._file = LineFile(out_dir / STATE / "manifest.jsonl")
@@ -65,25 +74,31 @@ class Manifest:
         """Where the report of one model is kept."""
         return self._out_dir / STATE / "reports" / place.parent / f"{place.name}.json"
 
-    def earlier(self, place: PurePath, source: Path) -> JobOutcome | None:
+    def target_of(self, place: PurePath) -> str:
+        """Where the result of one model goes: a path or a URL."""
+        if self._results:
+            return str(result_at(self._results, place))
+        return str(self._out_dir / place)
+
+    def earlier(self, place: PurePath, source: str) -> JobOutcome | None:
         """The outcome that one model would have again; None when that is not known.
 
         Args:
             place: of its result in the folder.
-            source: the model.
+            source: the model, by its path or URL.
         """
         known = self._known.get(place.as_posix())
         if known is None or known.digest != self._digest:
             return None
         before = known.outcome
-        if before.versions != self._versions or not are_as_told(source.parent, before.inputs):
+        if before.versions != self._versions or not _are_as_told(source, before.inputs):
             return None
-        target = self._out_dir / place
-        if before.output is not None and not are_as_told(target.parent, before.outputs):
+        target = self.target_of(place)
+        if before.output is not None and not _are_as_told(target, before.outputs):
             return None
-        output = None if before.output is None else str(target)
+        output = None if before.output is None else target
         report = None if before.report is None else str(self.report_of(place))
-        return replace(before, path=str(source), output=output, report=report, is_skipped=True)
+        return replace(before, path=source, output=output, report=report, is_skipped=True)
 
     def remember(self, place: PurePath, outcome: JobOutcome) -> None:
         """Add an outcome.
@@ -105,9 +120,29 @@ class Manifest:
         write_whole(self._file.path, "".join(f"{line}\n" for line in lines))
 
 
+def _are_as_told(model: str, told: Mapping[str, str]) -> bool:
+    """Whether the files of a model, at a path or a URL, are what they were."""
+    if is_remote(model):
+        return remote.are_as_told(model, told)
+    return are_as_told(Path(model).parent, told)
+
+
 def _line(place: str, known: _Remembered) -> dict[str, Any]:
     told = replace(known.outcome, is_skipped=False).to_dict()
     return {"format": _FORMAT, "place": place, "digest": known.digest, "outcome": told}
+
+
+def state_folder(results: str) -> Path:
+    """Where this machine keeps what is needed to resume, of results with a URL.
+
+    Raises:
+        UsageError: there is no place for it.
+    """
+    folder = cache_folder()
+    if folder is None:
+        raise UsageError(f"name a folder for what is needed to resume: {CACHE_VARIABLE}=DIR")
+    name = hashlib.sha256(results.rstrip("/").encode()).hexdigest()[:16]
+    return folder / "batches" / name
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.batch.apart import BATCHES, Batch, StoppedError, run_job
 from onnx_act.batch.executors import own_executor
-from onnx_act.batch.files import LineFile
+from onnx_act.batch.files import LineFile, write_whole
 from onnx_act.batch.fingerprint import made_with, request_digest
 from onnx_act.batch.jobs import Job, JobOutcome, Limits, ended, failure
 from onnx_act.batch.leftovers import remove_stale, remove_stale_below, remove_stale_scratch
@@ -45,6 +46,8 @@ class BatchRequest:
         retry: which of those that were done before to do again: "failed", "all", or "" for none.
         tell: told of a job's path and what it is about, "" when it has ended.
         warn: told what goes wrong with the batch itself.
+        results: the URL of the folder of results; `out_dir` then only has what is needed to
+            resume.
 
     Raises:
         UsageError: the fields do not go together.
@@ -59,6 +62,7 @@ class BatchRequest:
     retry: str = ""
     tell: Callable[[str, str], None] = lambda _path, _text: None
     warn: Callable[[str], None] = lambda _: None
+    results: str = ""
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -116,10 +120,13 @@ class _Keeper:
     lines: LineFile | None
     warn: Callable[[str], None]
     has_warned: bool = False
+    is_remote: bool = False
 
-    def keep(self, each: Input, outcome: JobOutcome) -> None:
+    def keep(self, each: Input, outcome: JobOutcome) -> JobOutcome:
         """Keep an outcome. Where that fails the batch goes on: the results are what counts."""
         try:
+            if self.is_remote and self.manifest is not None and outcome.entry is not None:
+                outcome = _with_report(outcome, self.manifest.report_of(each.place))
             # The manifest first: what is told to be done must not be done again.
             if self.manifest is not None and not outcome.is_skipped and outcome.cause != "lost":
                 self.manifest.remember(each.place, outcome)
@@ -130,6 +137,17 @@ class _Keeper:
                 self.has_warned = True
                 where = getattr(error, "filename", None) or "the file of outcomes"
                 self.warn(f"outcomes cannot be kept: {where}: {error.strerror or error}")
+        return outcome
+
+
+def _with_report(outcome: JobOutcome, path: Path) -> JobOutcome:
+    """An outcome whose part of the report is kept in a file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    write_whole(path, json.dumps(outcome.entry, indent=1, ensure_ascii=False) + "\n")
+    return replace(outcome, report=str(path), entry=None)
 
 
 def _keeper(
@@ -141,8 +159,9 @@ def _keeper(
         batch.crew.inherit = stack.enter_context(sole_writer(wanted.out_dir))
         remove_stale_scratch()
         remove_stale_below(wanted.out_dir)
-        remove_stale(each.path.parent for each in inputs)
-        manifest = Manifest(wanted.out_dir, request_digest(wanted.request), made_with())
+        remove_stale(each.path.parent for each in inputs if not each.url)
+        digest = request_digest(wanted.request)
+        manifest = Manifest(wanted.out_dir, digest, made_with(), wanted.results)
         lines = lines or LineFile(wanted.out_dir / OUTCOMES)
         # What cannot be tidied now can be some other time.
         with suppress(OSError):
@@ -153,7 +172,7 @@ def _keeper(
             lines.path.write_bytes(b"")
         except OSError as error:
             raise UsageError(f"cannot write {lines.path}: {error.strerror or error}") from None
-    return _Keeper(manifest, lines, wanted.warn)
+    return _Keeper(manifest, lines, wanted.warn, is_remote=bool(wanted.results))
 
 
 class _Running:
@@ -180,7 +199,7 @@ class _Running:
             try:
                 future = self.executor.submit(run_job, self._job(each))
             except RuntimeError as error:  # such as an executor whose processes are gone
-                lost = ended(str(each.path), f"the executor refused it: {error}", "lost", 0.0)
+                lost = ended(each.named, f"the executor refused it: {error}", "lost", 0.0)
                 yield self._kept(each, lost)
                 continue
             self.pending[future] = each
@@ -202,7 +221,7 @@ class _Running:
         manifest, retry = self.keeper.manifest, self.wanted.retry
         if manifest is None or retry == "all":
             return None
-        before = manifest.earlier(each.place, each.path)
+        before = manifest.earlier(each.place, each.named)
         if before is not None and before.exit_code and retry == "failed":
             return None
         return before
@@ -214,25 +233,25 @@ class _Running:
             yield self._kept(each, _result(each, future))
 
     def _kept(self, each: Input, outcome: JobOutcome) -> JobOutcome:
-        self.keeper.keep(each, outcome)
-        return outcome
+        return self.keeper.keep(each, outcome)
 
     def _job(self, each: Input) -> Job:
-        out_dir, manifest = self.wanted.out_dir, self.keeper.manifest
+        manifest, is_kept = self.keeper.manifest, not self.wanted.results
         return Job(
-            path=str(each.path),
-            target=None if out_dir is None else str(out_dir / each.place),
+            path=each.named,
+            target=None if manifest is None else manifest.target_of(each.place),
             request=self.wanted.request,
             limits=self.wanted.limits,
             folder=str(Path.cwd()),
-            report=None if manifest is None else str(manifest.report_of(each.place)),
+            # Where results have a URL a worker may not see this folder: it comes with the outcome.
+            report=str(manifest.report_of(each.place)) if manifest and is_kept else None,
             batch=self.name,
         )
 
 
 def _result(each: Input, future: Future[JobOutcome]) -> JobOutcome:
     """What became of a job, also where its executor lost it."""
-    path = str(each.path)
+    path = each.named
     try:
         return future.result()
     except (CancelledError, StoppedError):

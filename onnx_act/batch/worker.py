@@ -43,36 +43,44 @@ class Teller:
 
 def carry_out(job: Job, teller: Teller) -> JobOutcome:
     """Convert the model of a job, come what may."""
-    from pathlib import Path  # noqa: PLC0415 - after limits are set, as all below
+    from contextlib import ExitStack  # noqa: PLC0415 - after limits are set, as all below
 
-    from onnx_act.batch.fingerprint import digests_of_model, made_with  # noqa: PLC0415
+    from onnx_act.batch.at_hand import files_at_hand  # noqa: PLC0415
+    from onnx_act.batch.fingerprint import made_with  # noqa: PLC0415
     from onnx_act.batch.jobs import JobOutcome, failure  # noqa: PLC0415
     from onnx_act.recipe.convert import convert_model  # noqa: PLC0415
     from onnx_act.runtime.target import require_provider  # noqa: PLC0415
     from onnx_act.runtime.turn import sharing_machine, when_waiting  # noqa: PLC0415
 
-    source = Path(job.path)
     when_waiting(lambda what: teller.send("waiting", what))
     inputs: dict[str, str] = {}
+    names: dict[str, str] = {}
+    stack = ExitStack()
     try:
-        inputs = digests_of_model(source)
         for provider in job.request.providers:
             require_provider(provider)
+        files = stack.enter_context(
+            files_at_hand(job.path, job.target, lambda text: teller.send("progress", text))
+        )
+        inputs, names = files.inputs, files.names
         with sharing_machine():
-            target = None if job.target is None else Path(job.target)
             entry = convert_model(
-                source, target, job.request, lambda text: teller.send("progress", text)
+                files.source,
+                files.target,
+                job.request,
+                lambda text: teller.send("progress", text),
             )
+        outputs = {} if entry.output is None else files.delivered()
         report, record = _kept(job, entry)
         outcome = JobOutcome(
             job.path,
             entry.outcome,
             entry.exit_code,
-            output=entry.output,
+            output=None if entry.output is None else job.target,
             message=entry.message,
             report=report,
             entry=record,
-            outputs={} if entry.output is None else digests_of_model(Path(entry.output)),
+            outputs=outputs,
         )
     except MemoryError:
         outcome = failure(job.path, _out_of_memory(job.limits), cause="memory")
@@ -82,9 +90,14 @@ def carry_out(job: Job, teller: Teller) -> JobOutcome:
 
             traceback.print_exc()
         outcome = failure(job.path, error)
+    finally:
+        stack.close()
     from dataclasses import replace  # noqa: PLC0415 - as above
 
-    return replace(outcome, versions=made_with(), inputs=inputs)
+    message = outcome.message
+    for here, name in names.items():
+        message = message.replace(here, name)
+    return replace(outcome, message=message, versions=made_with(), inputs=inputs)
 
 
 def _out_of_memory(limits: Limits) -> Exception:

@@ -45,29 +45,36 @@ class BatchOptions:
         return any(option is not None for option in given)
 
 
-def is_batch(models: Sequence[Path], output_path: Path | None, options: BatchOptions) -> bool:
+def is_batch(
+    models: Sequence[str],
+    output_path: Path | None,
+    out_dir: str | None,
+    options: BatchOptions,
+) -> bool:
     """Whether what was typed is about many models, each to be converted apart."""
-    from onnx_act.batch.inputs import is_pattern
+    from onnx_act.batch.inputs import is_pattern, is_remote
 
-    if options.any_given():
+    if options.any_given() or any(is_remote(m) for m in (*models, out_dir or "")):
         return True
     # With -o OUT there is to be one model, and a folder is none.
-    return output_path is None and any(m.is_dir() or is_pattern(m) for m in models)
+    paths = [Path(m) for m in models]
+    return output_path is None and any(p.is_dir() or is_pattern(p) for p in paths)
 
 
 def run_batch_command(
     asked: Asked,
     options: BatchOptions,
-    models: Sequence[Path],
+    models: Sequence[str],
     output_path: Path | None,
-    out_dir: Path | None,
+    out_dir: str | None,
     reports: list[Path] | None,
     output: OutputFormat,
 ) -> None:
     """Convert all of them and show what became of each."""
     from onnx_act.batch.executors import dask_executor
-    from onnx_act.batch.inputs import collect_inputs
+    from onnx_act.batch.inputs import collect_inputs, place_of
     from onnx_act.batch.jobs import Limits
+    from onnx_act.batch.manifest import state_folder
     from onnx_act.batch.memory_size import parse_memory
     from onnx_act.batch.run import BatchRequest, default_jobs, run_batch
     from onnx_act.report.document import Report
@@ -79,9 +86,12 @@ def run_batch_command(
         raise UsageError("--jobs is for this machine; the workers of a cluster say how many")
     if getattr(asked, "baseline", None) is not None:
         raise UsageError("--baseline is for one model at a time, not for a folder or --jobs")
-    inputs = collect_inputs(models, out_dir)
+    results = None if out_dir is None else place_of(out_dir)
+    inputs = collect_inputs([place_of(model) for model in models], results)
     files = [asked.data, asked.profile, asked.save_profile, options.outcomes]
-    check_report_paths([*(reports or [])], [*files, *(each.path for each in inputs)])
+    check_report_paths(
+        [*(reports or [])], [*files, *(each.path for each in inputs if not each.url)]
+    )
     request = make_request(asked, elsewhere=options.dask is not None)
     limits = Limits(
         parse_duration(asked.timeout, "--timeout") if asked.recipe is None else request.timeout_s,
@@ -98,7 +108,7 @@ def run_batch_command(
         tell = stack.enter_context(_progress(len(inputs), found))
         wanted = BatchRequest(
             request=request,
-            out_dir=out_dir,
+            out_dir=state_folder(results) if isinstance(results, str) else results,
             limits=limits,
             jobs=options.jobs or default_jobs(),
             executor=executor,
@@ -106,13 +116,14 @@ def run_batch_command(
             retry=options.retry or "",
             tell=tell,
             warn=lambda text: print(f"onnx-act: {text}", file=sys.stderr),  # noqa: T201 - a warning
+            results=results if isinstance(results, str) else "",
         )
         is_whole = output is OutputFormat.JSON or bool(reports)
         for outcome in stack.enter_context(closing(run_batch(inputs, wanted))):
             entry = outcome.to_entry()
             # Hundreds of reports are more than a table needs, and may not fit into memory.
             found[outcome.path] = (outcome, entry if is_whole else _slim(entry))
-    ordered = [found[str(each.path)] for each in inputs]
+    ordered = [found[each.named] for each in inputs]
     details = _details(ordered, wanted, request, time.perf_counter() - started)
     entries = tuple(entry for _, entry in ordered)
     present(Report(asked.command, entries, invoked(), {"batch": details}), output, reports)
@@ -121,7 +132,7 @@ def run_batch_command(
 def _check_outcomes(outcomes: Path | None, inputs: Sequence[Input]) -> None:
     if outcomes is None:
         return
-    if outcomes.resolve() in {each.path.resolve() for each in inputs}:
+    if outcomes.resolve() in {each.path.resolve() for each in inputs if not each.url}:
         raise UsageError(f"--outcomes {outcomes} would overwrite a model")
     if outcomes.exists() and outcomes.suffix.lower() not in {".jsonl", ".ndjson", ".json"}:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer reads the annotation
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,14 +49,14 @@ from onnx_act.cli.options import (
 def convert(
     context: typer.Context,
     models: Annotated[
-        list[Path],
-        typer.Argument(metavar="MODEL", help="ONNX files, folders of them, or patterns."),
+        list[str],
+        typer.Argument(metavar="MODEL", help="ONNX files, folders of them, patterns, or URLs."),
     ],
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="OUT", help="Where the result goes.")
     ] = None,
     out_dir: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--out-dir", metavar="DIR", help="A folder for the results of several."),
     ] = None,
     recipe: RecipeOption = None,
@@ -148,10 +148,11 @@ def convert(
         given=_typed(context),
     )
     batch = BatchOptions(jobs, memory_limit, outcomes, retry, dask)
-    if is_batch(models, output_path, batch):
+    if is_batch(models, output_path, out_dir, batch):
         run_batch_command(asked, batch, models, output_path, out_dir, report, output)
         return
-    run_conversion(asked, models, output_path, out_dir, report, output)
+    folder = None if out_dir is None else Path(out_dir)
+    run_conversion(asked, [Path(m) for m in models], output_path, folder, report, output)
 
 
 def _typed(context: typer.Context) -> frozenset[str]:
