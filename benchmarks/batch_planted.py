@@ -47,8 +47,13 @@ EXPECTED: Final = {
 }
 
 
-def planted(folder: Path) -> bool:
-    """Whether each model of a folder, and each that was planted, ends with its outcome."""
+def planted(folder: Path, time_limit: str = TIME_LIMIT) -> bool:
+    """Whether each model of a folder, and each that was planted, ends with its outcome.
+
+    Args:
+        folder: with models.
+        time_limit: how long one may take, as `--timeout` takes it.
+    """
     with tempfile.TemporaryDirectory() as made:
         scratch = Path(made)
         site = scratch / "site"
@@ -64,7 +69,7 @@ def planted(folder: Path) -> bool:
                 *(sys.executable, "-m", "onnx_act", "convert"),
                 *(str(scratch / "planted"), str(folder), "--out-dir", str(out)),
                 *("--jobs", "2", "--fuse=portable", "--no-bench", "--threads", "1"),
-                *("--timeout", TIME_LIMIT, "--memory-limit", "4GB"),
+                *("--timeout", time_limit, "--memory-limit", "4GB"),
             ],
             stdout=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": path, "PLANTED_VICTIM": str(scratch / "pid")},

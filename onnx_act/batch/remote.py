@@ -197,7 +197,7 @@ def _system(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs  # noqa: PLC0415 - an extra
     except ImportError:
         raise UsageError(
-            f"{url} needs fsspec: pip install 'onnx-act[remote]', here and on every worker"
+            f'{url} needs fsspec: pip install "onnx-act[remote]", here and on every worker'
         ) from None
     try:
         system, path = url_to_fs(url)

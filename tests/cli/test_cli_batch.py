@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 from command_line import assert_wrong_use, names_in, run_here
 from tiny_files import conv_model, save
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 Capture = pytest.CaptureFixture[str]
 QUICK = ("--swap", "relu=leaky_relu", "--no-validate", "--no-bench")
@@ -83,6 +81,38 @@ def test_latency_is_measured_alone_and_the_report_says_so(folder: Path, capsys: 
         assert any("no other job of a batch" in note for note in entry["notes"])
 
 
+def test_models_and_results_with_urls(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fsspec", reason="fsspec is not installed")
+    monkeypatch.setenv("ONNX_ACT_CACHE_DIR", str(folder / "cache"))
+    models, out = (folder / "in/x/y").as_uri(), (folder / "out").as_uri()
+    options = (models, "--out-dir", out, *QUICK, "--format", "json")
+    ran = run_here(capsys, "convert", *options)
+    assert ran.code == 2
+    entries = ran.document["models"]
+    assert [(e["path"], e["output"]) for e in entries] == [
+        (f"{models}/elu.onnx", None),
+        (f"{models}/relu.onnx", f"{out}/relu.onnx"),
+    ]
+    assert [len(e.get("changes", [])) for e in entries] == [0, 1]
+    assert names_in(folder / "out") == {"relu.onnx"}
+    told = Path(ran.document["batch"]["outcomes"])
+    assert told.is_relative_to(folder / "cache")
+    assert len(told.read_text().splitlines()) == 2
+    again = run_here(capsys, "convert", *options)
+    assert [m["is_skipped"] for m in again.document["batch"]["models"]] == [True, True]
+
+
+def test_urls_without_what_reads_them(
+    folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("fsspec", "fsspec.core"):
+        monkeypatch.setitem(sys.modules, name, None)
+    ran = run_here(capsys, "convert", "s3://bucket/a.onnx", "--out-dir", folder / "out", *QUICK)
+    assert_wrong_use(ran, 'pip install "onnx-act[remote]"')
+
+
 def test_a_dry_run_needs_no_folder(folder: Path, capsys: Capture) -> None:
     before = names_in(folder)
     ran = run_here(capsys, "convert", folder / "in", *QUICK, "--dry-run", "--format", "json")
@@ -121,7 +151,7 @@ def test_wrong_use(
 def test_dask_that_is_not_there(
     folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    monkeypatch.setitem(sys.modules, "distributed", None)
     options = ("--out-dir", folder / "out", *QUICK, "--dask", "tcp://localhost:1")
     ran = run_here(capsys, "convert", folder / "in", *options)
     assert_wrong_use(ran, 'pip install "onnx-act[dask]"')
