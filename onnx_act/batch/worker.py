@@ -211,6 +211,7 @@ def main() -> None:
                 os._exit(MEMORY_EXIT)
             teller.send("outcome", (outcome, is_sound))
             sys.stderr.flush()
+    shutil.rmtree(scratch, ignore_errors=True)
     # Without the runtime's clean-up, in which it may crash: the outcomes are out.
     os._exit(0)
 

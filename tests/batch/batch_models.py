@@ -41,6 +41,8 @@ if "onnx_act.batch.worker" in " ".join(sys.orig_argv):
             time.sleep(600)
         if name.startswith("hog"):
             held = bytearray(3_000_000_000)
+        if name.startswith("grow"):
+            len(b"x" * 400_000_000)
         if name.startswith("bug"):
             raise ZeroDivisionError("by zero")
         if name.startswith("full"):
