@@ -45,7 +45,7 @@ def inspect(
         except ModelError as error:
             found = failed_entry(model, error)
             if len(models) == 1:
-                write_failure("inspect", [found], report)
+                write_failure("inspect", [found], report, output)
                 raise
         entries.append(found)
     present(Report("inspect", tuple(entries), invoked()), output, report, every_site=sites)
