@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onnx_act.batch import remote
 from onnx_act.batch.files import LineFile, write_whole
 from onnx_act.batch.fingerprint import are_as_told
-from onnx_act.batch.inputs import is_remote, result_at
+from onnx_act.batch.inputs import is_remote
 from onnx_act.batch.jobs import JobOutcome, outcome_from
 from onnx_act.errors import UsageError
 from onnx_act.runtime.cache import CACHE_VARIABLE, cache_folder
@@ -28,7 +28,7 @@ if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import PurePath
 
 STATE: Final = ".onnx-act"
@@ -51,14 +51,18 @@ class Manifest:
         out_dir: the folder.
         digest: of what is asked for now.
         versions: of what would do it.
-        results: the URL of the results, where they are not in the folder.
+        target_of: tells the path or URL of the result at a place.
     """
 
     def __init__(
-        self, out_dir: Path, digest: str, versions: Mapping[str, str], results: str = ""
+        self,
+        out_dir: Path,
+        digest: str,
+        versions: Mapping[str, str],
+        target_of: Callable[[PurePath], str | None],
     ) -> None:
         self._out_dir = out_dir
-        self._results = results
+        self._target_of = target_of
         self._digest = digest
         self._versions = dict(versions)
         self._file = LineFile(out_dir / STATE / "manifest.jsonl")
@@ -74,12 +78,6 @@ class Manifest:
         """Where the report of one model is kept."""
         return self._out_dir / STATE / "reports" / place.parent / f"{place.name}.json"
 
-    def target_of(self, place: PurePath) -> str:
-        """Where the result of one model goes: a path or a URL."""
-        if self._results:
-            return str(result_at(self._results, place))
-        return str(self._out_dir / place)
-
     def earlier(self, place: PurePath, source: str) -> JobOutcome | None:
         """The outcome that one model would have again; None when that is not known.
 
@@ -93,10 +91,9 @@ class Manifest:
         before = known.outcome
         if before.versions != self._versions or not _are_as_told(source, before.inputs):
             return None
-        target = self.target_of(place)
-        if before.output is not None and not _are_as_told(target, before.outputs):
+        output = None if before.output is None else self._target_of(place)
+        if output is not None and not _are_as_told(output, before.outputs):
             return None
-        output = None if before.output is None else target
         report = None if before.report is None else str(self.report_of(place))
         return replace(before, path=source, output=output, report=report, is_skipped=True)
 

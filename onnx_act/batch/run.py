@@ -15,6 +15,7 @@ from onnx_act.batch.apart import BATCHES, Batch, StoppedError, run_job
 from onnx_act.batch.executors import own_executor
 from onnx_act.batch.files import LineFile, write_whole
 from onnx_act.batch.fingerprint import made_with, request_digest
+from onnx_act.batch.inputs import result_at
 from onnx_act.batch.jobs import Job, JobOutcome, Limits, ended, failure
 from onnx_act.batch.leftovers import remove_stale, remove_stale_below, remove_stale_scratch
 from onnx_act.batch.manifest import Manifest, sole_writer
@@ -22,6 +23,7 @@ from onnx_act.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
+    from pathlib import PurePath
 
     from onnx_act.batch.inputs import Input
     from onnx_act.recipe.request import ConversionRequest
@@ -71,6 +73,12 @@ class BatchRequest:
             raise UsageError("say where the results go: --out-dir DIR (or --dry-run)")
         if self.retry and self.retry not in RETRIES:
             raise UsageError(f"--retry is {' or '.join(RETRIES)}, not {self.retry!r}")
+
+    def target_of(self, place: PurePath) -> str | None:
+        """Where the result of one model goes: a path or a URL; None where none is kept."""
+        if self.out_dir is None:
+            return None
+        return str(result_at(self.results, place) if self.results else self.out_dir / place)
 
 
 def default_jobs() -> int:
@@ -161,7 +169,7 @@ def _keeper(
         remove_stale_below(wanted.out_dir)
         remove_stale(each.path.parent for each in inputs if not each.url)
         digest = request_digest(wanted.request)
-        manifest = Manifest(wanted.out_dir, digest, made_with(), wanted.results)
+        manifest = Manifest(wanted.out_dir, digest, made_with(), wanted.target_of)
         lines = lines or LineFile(wanted.out_dir / OUTCOMES)
         # What cannot be tidied now can be some other time.
         with suppress(OSError):
@@ -239,7 +247,7 @@ class _Running:
         manifest, is_kept = self.keeper.manifest, not self.wanted.results
         return Job(
             path=each.named,
-            target=None if manifest is None else manifest.target_of(each.place),
+            target=self.wanted.target_of(each.place),
             request=self.wanted.request,
             limits=self.wanted.limits,
             folder=str(Path.cwd()),
