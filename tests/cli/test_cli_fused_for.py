@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import onnx
 import pytest
-from command_line import assert_wrong_use, run_here
+from command_line import run_here
 from tiny_files import conv_model, save
 
 from onnx_act.errors import EvidenceError
@@ -95,8 +95,6 @@ def test_inspect_says_nothing_where_no_other_runs(
 def test_a_failure_on_the_other_provider_says_so(
     command: str, model: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There is no report then: the message is all there is."""
-
     def fail(*_: object, **__: object) -> NoReturn:
         raise EvidenceError("it does not run")
 
@@ -105,7 +103,10 @@ def test_a_failure_on_the_other_provider_says_so(
     models = [model, model] if command == "validate" else [model]
     ran = run_here(capsys, command, *models, "--provider", "cuda", *JSON)
     said = "the reference" if command == "validate" else "it"
-    assert_wrong_use(ran, f"it does not run; {said} {NOTE}", code=1)
+    wanted = f"it does not run; {said} {NOTE}"
+    assert ran.code == ran.entry["exit_code"] == 1
+    assert ran.entry["message"].startswith(wanted)
+    assert ran.err.startswith(f"onnx-act: {wanted}")
 
 
 def test_each_model_of_two_is_named(
