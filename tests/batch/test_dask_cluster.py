@@ -17,8 +17,11 @@ from batch_models import convert_all, misbehave, save_model, swapping, visible_f
 
 from onnx_act.batch.executors import dask_executor
 from onnx_act.batch.inputs import collect_inputs
+from onnx_act.batch.jobs import Limits
 from onnx_act.batch.run import BatchRequest, run_batch
 from onnx_act.errors import UsageError
+from onnx_act.recipe.request import ConversionRequest
+from onnx_act.rewrite.fuse_mode import FuseMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +114,28 @@ def test_the_same_outcomes_although_a_worker_is_killed(
     assert _comparable(found) == _comparable(usual)
     assert len(found) == len(models) + 1
     assert visible_files(out) == {f"good{k}.onnx" for k in range(5)}
+
+
+@pytest.mark.slow
+@pytest.mark.corpus
+def test_a_whole_corpus_although_a_worker_is_killed_half_way(corpus: Path, tmp_path: Path) -> None:
+    inputs = collect_inputs([corpus], tmp_path / "out")
+    request = ConversionRequest(fuse=FuseMode.PORTABLE, bench=False, threads=1)
+    wanted = BatchRequest(request, tmp_path / "out", jobs=2, limits=Limits(300.0))
+    usual = {o.path: o for o in run_batch(inputs, wanted)}
+    found: dict[str, JobOutcome] = {}
+    with (
+        _cluster(tmp_path, "", "") as cluster,
+        dask_executor(cluster.address, on_cuda=False) as executor,
+    ):
+        for outcome in run_batch(inputs, replace(wanted, executor=executor, retry="all")):
+            assert outcome.path not in found
+            found[outcome.path] = outcome
+            if len(found) == len(inputs) // 2:
+                cluster.workers[0].send_signal(signal.SIGKILL)
+        assert cluster.workers[0].wait() == -signal.SIGKILL
+    assert len(found) == len(inputs)
+    assert _comparable(found) == _comparable(usual)
 
 
 def test_workers_are_asked_for_what_they_need(tmp_path: Path) -> None:

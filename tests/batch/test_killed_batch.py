@@ -88,7 +88,7 @@ def test_ctrl_c(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(50))
+@pytest.mark.parametrize("seed", range(63))
 def test_killed_at_any_moment(seed: int, folder: Path) -> None:
     rng = random.Random(seed)
     kind = signal.SIGINT if seed % 5 == 4 else signal.SIGKILL
