@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.graph.store import machine_mark
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# A name of a file may hold bytes that are no text: Python has lone surrogates for them, and so has
+# JSON, in the very form that this gives them.
+_ODD_NAMES: Final = "backslashreplace"
+
+
 def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there with all of the text, or as it was before.
+    """Write a file of JSON that is there with all of the text, or as it was before.
 
     Raises:
         OSError: it cannot be written.
@@ -26,7 +31,7 @@ def write_whole(path: Path, text: str) -> None:
     tag = f"{os.getpid()}-{machine_mark()}{secrets.token_hex(4)}"
     partial = path.with_name(f".{path.name[:64]}.{tag}.tmp")
     try:
-        with partial.open("w", encoding="utf-8") as out:
+        with partial.open("w", encoding="utf-8", errors=_ODD_NAMES) as out:
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
@@ -56,7 +61,7 @@ class LineFile:
             end = os.lseek(handle, 0, os.SEEK_END)
             # Whoever wrote last may have been stopped in the middle of a line.
             torn = end > 0 and os.pread(handle, 1, end - 1) != b"\n"
-            payload = (b"\n" if torn else b"") + line.encode()
+            payload = (b"\n" if torn else b"") + line.encode(errors=_ODD_NAMES)
             written = os.write(handle, payload)
             if written < len(payload):
                 os.ftruncate(handle, end)

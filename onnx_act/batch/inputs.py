@@ -83,9 +83,10 @@ def collect_inputs(named: Sequence[Path | str], out_dir: Path | str | None) -> t
             continue
         for each in _expanded(one, out_dir if isinstance(out_dir, Path) else None):
             # The same file named twice, such as by a folder and by its path, is one input.
-            found.setdefault(each.path.resolve(), each)
+            found.setdefault(_as_it_is_named(each.path), each)
     inputs = tuple(found.values())
-    _check_places(inputs, set(found), out_dir)
+    sources = {each.url or _without_links(each.path) for each in inputs}
+    _check_places(inputs, sources | set(found), out_dir)
     return inputs
 
 
@@ -104,7 +105,13 @@ def _expanded(path: Path, out_dir: Path | None) -> Iterator[Input]:
     results = None if out_dir is None else out_dir.resolve()
     if results is not None and root.resolve() not in results.parents:
         results = None  # what is meant is not a folder around the results
-    kept = [f for f in files if results is None or not f.resolve().is_relative_to(results)]
+    kept = [
+        f
+        for f in files
+        # A pipe might never end. What is not there, such as the end of a link, has an outcome.
+        if (f.is_file() or not f.exists())
+        and (results is None or not _without_links(f).is_relative_to(results))
+    ]
     if not kept:
         raise UsageError(empty)
     for file in kept:
@@ -132,6 +139,17 @@ def _below(folder: Path) -> list[Path]:
         wanted = (n for n in names if n.lower().endswith(_SUFFIX) and not n.startswith("."))
         found.extend(Path(place, name) for name in sorted(wanted))
     return found
+
+
+def _as_it_is_named(path: Path) -> Path:
+    """The path of a file without links to folders; one that is a link itself is another input."""
+    return _without_links(path.parent) / path.name
+
+
+def _without_links(path: Path) -> Path:
+    """The path of a file without links; one that leads only to itself stays as it is."""
+    # Path.resolve raises for such a link before Python 3.13.
+    return Path(os.path.realpath(path))
 
 
 def _root_of(pattern: Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from onnx_act.errors import UsageError
@@ -15,7 +16,6 @@ from onnx_act.report.markdown import render_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from onnx_act.report.document import Report
 
@@ -44,7 +44,8 @@ def check_report_paths(
         UsageError: a suffix nobody knows, a file of the command or one that is no report, or a
             place that cannot be written to.
     """
-    taken = {f.resolve() for f in files if f is not None}
+    # Path.resolve raises for a link that leads to itself before Python 3.13.
+    taken = {Path(os.path.realpath(f)) for f in files if f is not None}
     for path in paths:
         if baseline is not None and path.resolve() == baseline.resolve():
             raise UsageError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,3 +82,28 @@ def test_what_is_wrong(tree: Path, tmp_path: Path) -> None:
 def test_a_link_to_a_folder_is_not_followed(tree: Path) -> None:
     (tree / "x" / "loop").symlink_to(tree, target_is_directory=True)
     assert _places([tree]) == ["a.onnx", "x/a.onnx", "x/y/b.ONNX"]
+
+
+def test_a_link_to_a_model_is_an_input_of_its_own(tree: Path, tmp_path: Path) -> None:
+    (tree / "b.onnx").symlink_to("a.onnx")
+    (tree / "loop.onnx").symlink_to("loop.onnx")
+    (tree / "dangling.onnx").symlink_to("nowhere.onnx")
+    assert _places([tree], tree / "out") == [
+        "a.onnx",
+        "b.onnx",
+        "dangling.onnx",
+        "loop.onnx",
+        "x/a.onnx",
+        "x/y/b.ONNX",
+    ]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.onnx").symlink_to(tree / "a.onnx")
+    with pytest.raises(UsageError, match="input files are never written"):
+        collect_inputs([tmp_path / "links"], tree)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_a_folder_is_no_model(tree: Path) -> None:
+    os.mkfifo(tree / "b.onnx")
+    assert _places([tree]) == ["a.onnx", "x/a.onnx", "x/y/b.ONNX"]
+    assert _places([tree / "*.onnx"]) == ["a.onnx"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -194,3 +195,17 @@ def test_what_a_request_asks_for_is_its_digest(tmp_path: Path) -> None:
 
 def _requests_as_they_are(folder: Path) -> list[ConversionRequest]:
     return [ConversionRequest(feeds=FeedRequest(data=folder / "data.npz"))]
+
+
+def test_a_name_that_is_no_text(folder: Path) -> None:
+    odd = folder / "in" / os.fsdecode(b"odd\xff\n.onnx")
+    try:
+        save_model(folder / "in" / "c.onnx").rename(odd)
+    except OSError:
+        pytest.skip("file names are text here")
+    first = convert_all(folder / "in", folder / "out")
+    assert (first[odd.name].exit_code, "rename it" in first[odd.name].message) == (3, True)
+    assert first["a.onnx"].exit_code == 0
+    assert _again(convert_all(folder / "in", folder / "out")) == set()
+    lines = (folder / "out" / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
+    assert str(odd) in {json.loads(line)["path"] for line in lines}
