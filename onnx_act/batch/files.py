@@ -9,6 +9,7 @@ import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from onnx_act.errors import UsageError
 from onnx_act.graph.store import machine_mark
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # A name of a file may hold bytes that are no text: Python has lone surrogates for them, and so has
 # JSON, in the very form that this gives them.
 _ODD_NAMES: Final = "backslashreplace"
+_LONGEST_LINE: Final = 1 << 26
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -40,6 +42,27 @@ def write_whole(path: Path, text: str) -> None:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         raise
+
+
+def check_line_file(path: Path) -> None:
+    """Refuse a file that holds anything but outcomes, for it would be emptied.
+
+    Raises:
+        UsageError: it does.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.readline(_LONGEST_LINE)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+    try:
+        told = json.loads(first) if first.strip() else {"outcome": ""}
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or "outcome" not in told:
+        raise UsageError(f"{path} is there and is no file of outcomes: give another --outcomes")
 
 
 class LineFile:

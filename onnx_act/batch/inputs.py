@@ -167,6 +167,10 @@ def _check_places(
 ) -> None:
     taken: dict[PurePath, str] = {}
     for each in inputs:
+        if ".." in each.place.parts:
+            raise UsageError(
+                f"{each.named} would go outside of --out-dir: a pattern has no .. behind a wildcard"
+            )
         other = taken.setdefault(each.place, each.named)
         if other != each.named:
             raise UsageError(

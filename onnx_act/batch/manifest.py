@@ -179,6 +179,9 @@ def sole_writer(out_dir: Path, patience_s: float = 20.0) -> Iterator[tuple[int, 
             time.sleep(_PAUSE_S)
         yield (handle,)
     finally:
+        if sys.platform != "win32":
+            # A fork of this process would go on to hold it.
+            fcntl.flock(handle, fcntl.LOCK_UN)
         os.close(handle)
 
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 from onnx_act.batch.apart import BATCHES, Batch, StoppedError, run_job
 from onnx_act.batch.executors import own_executor
-from onnx_act.batch.files import LineFile, write_whole
+from onnx_act.batch.files import LineFile, check_line_file, write_whole
 from onnx_act.batch.fingerprint import made_with, request_digest
 from onnx_act.batch.inputs import result_at
 from onnx_act.batch.jobs import Job, JobOutcome, Limits, ended, failure
 from onnx_act.batch.leftovers import remove_stale, remove_stale_below, remove_stale_scratch
-from onnx_act.batch.manifest import Manifest, sole_writer
+from onnx_act.batch.manifest import STATE, Manifest, sole_writer
 from onnx_act.errors import UsageError
 
 if TYPE_CHECKING:
@@ -175,6 +175,10 @@ def _keeper(
         with suppress(OSError):
             manifest.tidy()
     if lines is not None:
+        state = None if wanted.out_dir is None else wanted.out_dir / STATE
+        if state is not None and lines.path.resolve().is_relative_to(state.resolve()):
+            raise UsageError(f"{lines.path} would be among what a batch keeps for itself")
+        check_line_file(lines.path)
         try:
             lines.path.parent.mkdir(parents=True, exist_ok=True)
             lines.path.write_bytes(b"")

@@ -78,6 +78,7 @@ def _version(
 def main(arguments: list[str] | None = None) -> None:
     """Run the program and end the process with its exit code (see `errors`)."""
     interrupt_between_imports()
+    _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A pipe may take less than names of values hold, such as code page 1252 of Windows.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -86,6 +87,18 @@ def main(arguments: list[str] | None = None) -> None:
         # The process ends here: nothing is gained by taking a large graph apart first.
         gc.freeze()
         sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """Have all three standard streams, for whoever started this may have closed some."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            # The lowest number that is free is this one's own.
+            handle = os.open(os.devnull, os.O_RDWR)
+            if handle != number:
+                os.dup2(handle, number)
+                os.close(handle)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8"))
 
 
 def run(arguments: list[str]) -> int:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from concurrent.futures import Executor
 
-    from onnx_act.batch.inputs import Input
     from onnx_act.batch.jobs import JobOutcome
     from onnx_act.batch.run import BatchRequest
     from onnx_act.recipe.request import ConversionRequest
@@ -97,7 +96,6 @@ def run_batch_command(
         parse_duration(asked.timeout, "--timeout") if asked.recipe is None else request.timeout_s,
         None if options.memory_limit is None else parse_memory(options.memory_limit),
     )
-    _check_outcomes(options.outcomes, inputs)
     started = time.perf_counter()
     found: dict[str, tuple[JobOutcome, ModelEntry]] = {}
     with ExitStack() as stack:
@@ -127,18 +125,6 @@ def run_batch_command(
     details = _details(ordered, wanted, request, time.perf_counter() - started)
     entries = tuple(entry for _, entry in ordered)
     present(Report(asked.command, entries, invoked(), {"batch": details}), output, reports)
-
-
-def _check_outcomes(outcomes: Path | None, inputs: Sequence[Input]) -> None:
-    if outcomes is None:
-        return
-    if outcomes.resolve() in {each.path.resolve() for each in inputs if not each.url}:
-        raise UsageError(f"--outcomes {outcomes} would overwrite a model")
-    if outcomes.exists() and outcomes.suffix.lower() not in {".jsonl", ".ndjson", ".json"}:
-        raise UsageError(
-            f"--outcomes {outcomes} would overwrite a file that may be no file of outcomes; "
-            f"give it a name that ends in .jsonl"
-        )
 
 
 def _slim(entry: ModelEntry) -> ModelEntry:

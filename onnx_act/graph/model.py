@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Union
@@ -14,7 +15,6 @@ from onnx_act.errors import ModelReadError, ModelUnsupportedError
 from onnx_act.graph.types import annotate_types
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 ModelSource = Union[str, "os.PathLike[str]", onnx.ModelProto, ir.Model]
@@ -143,7 +143,8 @@ def load_model(source: ModelSource) -> OnnxModel:
     if path.is_dir():
         raise ModelReadError(f"{path}: is a folder, not a model")
     try:
-        str(path.resolve()).encode("utf-8")
+        # Path.resolve raises for a link that leads to itself before Python 3.13.
+        os.path.realpath(path).encode("utf-8")
     except UnicodeEncodeError:
         raise ModelReadError(
             f"{path}: its path is not UTF-8 text, and such files no ONNX library opens: rename it"

@@ -105,7 +105,9 @@ def check_target(source: Path | None, target: Path) -> None:
     try:
         is_folder = target.is_dir()
         is_input = source is not None and (
-            target.resolve() == source.resolve() or (target.exists() and target.samefile(source))
+            # Path.resolve raises for a link that leads to itself before Python 3.13.
+            os.path.realpath(target) == os.path.realpath(source)
+            or (target.exists() and target.samefile(source))
         )
     except OSError as error:  # such as a name that is too long
         raise UsageError(f"cannot write {target}: {error.strerror or error}") from None

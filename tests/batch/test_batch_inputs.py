@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from onnx_act.batch.inputs import collect_inputs, is_pattern
 from onnx_act.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -100,6 +97,12 @@ def test_a_link_to_a_model_is_an_input_of_its_own(tree: Path, tmp_path: Path) ->
     (tmp_path / "links" / "a.onnx").symlink_to(tree / "a.onnx")
     with pytest.raises(UsageError, match="input files are never written"):
         collect_inputs([tmp_path / "links"], tree)
+
+
+def test_no_result_leaves_its_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    with pytest.raises(UsageError, match=r"no \.\. behind a wildcard"):
+        collect_inputs([Path("x/*/../../*.onnx")], tree / "out")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

@@ -239,3 +239,28 @@ def test_two_batches_do_not_write_to_one_folder(
         convert_all(model, out)
     first.close()
     assert convert_all(model, out)["a.onnx"].is_skipped
+
+
+def test_nothing_but_outcomes_is_written_over(tmp_path: Path) -> None:
+    model = save_model(tmp_path / "in/a.onnx")
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"mine": 1}\n')
+    out = tmp_path / "out"
+    convert_all(model, out)
+    kept = out / ".onnx-act" / "manifest.jsonl"
+    for taken in (model, notes, kept, tmp_path / "in"):
+        held = taken.read_bytes() if taken.is_file() else b""
+        with pytest.raises(UsageError, match=re.escape(str(taken))):
+            convert_all(model, out, outcomes=taken)
+        assert held == (taken.read_bytes() if taken.is_file() else b"")
+    again = tmp_path / "again.jsonl"
+    for _ in range(2):
+        convert_all(model, out, outcomes=again)
+        assert len(again.read_text().splitlines()) == 1
+
+
+def test_a_link_to_itself_is_one_model_that_cannot_be_read(tmp_path: Path) -> None:
+    save_model(tmp_path / "in/a.onnx")
+    (tmp_path / "in/loop.onnx").symlink_to("loop.onnx")
+    found = convert_all(tmp_path / "in", tmp_path / "out")
+    assert {name: o.exit_code for name, o in found.items()} == {"a.onnx": 0, "loop.onnx": 3}

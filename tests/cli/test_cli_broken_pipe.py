@@ -34,3 +34,16 @@ def test_nobody_reads(output: str, tmp_path: Path) -> None:
     assert _unread("catalog", "--format", output) == (0, "")
     assert _unread("inspect", one, "--format", output) == (0, "")
     assert _unread("validate", one, other, "--format", output) == (1, "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes them here")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_streams_that_are_closed(closed: str, tmp_path: Path) -> None:
+    model = save(conv_model(), tmp_path / "one.onnx")
+    asked = (
+        f"{sys.executable} -m onnx_act convert {model} -o {tmp_path}/out.onnx --no-bench {closed}"
+    )
+    ran = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0
+    assert "bug" not in ran.stderr
+    assert (tmp_path / "out.onnx").exists()
