@@ -62,7 +62,9 @@ def check_line_file(path: Path) -> None:
     except ValueError:
         told = None
     if not isinstance(told, dict) or "outcome" not in told:
-        raise UsageError(f"{path} is there and is no file of outcomes: give another --outcomes")
+        raise UsageError(
+            f"{path} is there and is no file of outcomes: give another --outcomes FILE.jsonl"
+        )
 
 
 class LineFile:

@@ -162,6 +162,11 @@ def _keeper(
     inputs: Sequence[Input], wanted: BatchRequest, batch: Batch, stack: ExitStack
 ) -> _Keeper:
     lines = None if wanted.outcomes is None else LineFile(wanted.outcomes)
+    if lines is not None:
+        state = None if wanted.out_dir is None else wanted.out_dir / STATE
+        if state is not None and lines.path.resolve().is_relative_to(state.resolve()):
+            raise UsageError(f"{lines.path} would be among what a batch keeps for itself")
+        check_line_file(lines.path)
     manifest = None
     if wanted.out_dir is not None and not wanted.request.dry_run:
         batch.crew.inherit = stack.enter_context(sole_writer(wanted.out_dir))
@@ -175,10 +180,6 @@ def _keeper(
         with suppress(OSError):
             manifest.tidy()
     if lines is not None:
-        state = None if wanted.out_dir is None else wanted.out_dir / STATE
-        if state is not None and lines.path.resolve().is_relative_to(state.resolve()):
-            raise UsageError(f"{lines.path} would be among what a batch keeps for itself")
-        check_line_file(lines.path)
         try:
             lines.path.parent.mkdir(parents=True, exist_ok=True)
             lines.path.write_bytes(b"")
