@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.api.conversion import convert
+from onnx_act.batch.inputs import collect_inputs, place_of
+from onnx_act.batch.jobs import Limits
+from onnx_act.batch.manifest import state_folder
+from onnx_act.batch.memory_size import parse_memory
+from onnx_act.batch.run import BatchRequest, default_jobs, run_batch
 from onnx_act.recipe.python_options import request_from_options
 
 if TYPE_CHECKING:
@@ -67,15 +72,6 @@ def convert_batch(
             folder of results that another batch writes to or that cannot be written.
         ProviderUnavailableError: a named provider cannot run here.
     """
-    from onnx_act.batch.inputs import (  # noqa: PLC0415 - for many models only
-        collect_inputs,
-        place_of,
-    )
-    from onnx_act.batch.jobs import Limits  # noqa: PLC0415
-    from onnx_act.batch.manifest import state_folder  # noqa: PLC0415
-    from onnx_act.batch.memory_size import parse_memory  # noqa: PLC0415
-    from onnx_act.batch.run import BatchRequest, default_jobs, run_batch  # noqa: PLC0415
-
     named = [paths] if isinstance(paths, str | os.PathLike) else paths
     results = None if out_dir is None else place_of(os.fspath(out_dir))
     inputs = collect_inputs([place_of(os.fspath(path)) for path in named], results)

@@ -69,6 +69,7 @@ class _Running:
     waiting_since: float | None = None
     waited_s: float = 0.0
     received: bytearray = field(default_factory=bytearray)
+    inputs: dict[str, str] = field(default_factory=dict)
 
     def is_late(self) -> bool:
         """Whether it has had its time, without that in which it stood in line."""
@@ -155,6 +156,8 @@ def _await(carrier: Carrier, job: Job, batch: Batch) -> tuple[JobOutcome, bool]:
                     return told, bool(is_sound)
                 if kind == "progress":
                     batch.tell(job.path, value)
+                elif kind == "inputs":
+                    running.inputs = dict(value)
                 elif kind == "waiting":
                     running.note_waiting(is_waiting=bool(value))
                     batch.tell(job.path, value or "going on")
@@ -196,8 +199,11 @@ def _died(running: _Running) -> JobOutcome:
 def _told(running: _Running, message: str, cause: str) -> JobOutcome:
     job = running.job
     outcome = ended(job.path, message, cause, time.monotonic() - running.started)
-    # It may be the model that did it; what the file is made of is not looked into here.
-    if is_remote(job.path):
+    # Where it did not get as far as telling: it may be the model that did it, and so what the file
+    # is made of is not looked into here.
+    if running.inputs:
+        inputs = running.inputs
+    elif is_remote(job.path):
         inputs = tokens_of(job.path, [PurePath(job.path).name])
     else:
         inputs = digests_of_model(Path(job.folder, job.path), is_opened=False)

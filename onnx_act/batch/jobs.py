@@ -110,6 +110,9 @@ class JobOutcome:
         """Its part of the report: all of it where it was kept, else how it ended."""
         kept = self.entry if self.entry is not None else self._kept()
         found = entry_from(kept) if kept is not None else ModelEntry(self.path)
+        if kept is None and self.report is not None:
+            gone = f"what was found is not told again: {self.report} is gone or damaged"
+            found = replace(found, notes=(gone,))
         return replace(
             found,
             path=self.path,

@@ -63,6 +63,8 @@ def carry_out(job: Job, teller: Teller) -> JobOutcome:
             files_at_hand(job.path, job.target, lambda text: teller.send("progress", text))
         )
         inputs, names = files.inputs, files.names
+        # Should this process come to grief, it is still known what the model was.
+        teller.send("inputs", inputs)
         with sharing_machine():
             entry = convert_model(
                 files.source,

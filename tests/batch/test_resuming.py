@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,6 @@ from onnx_act.runtime.feeds import FeedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from onnx_act.batch.jobs import JobOutcome
 
@@ -209,3 +209,26 @@ def test_a_name_that_is_no_text(folder: Path) -> None:
     assert _again(convert_all(folder / "in", folder / "out")) == set()
     lines = (folder / "out" / "outcomes.jsonl").read_text(encoding="utf-8").splitlines()
     assert str(odd) in {json.loads(line)["path"] for line in lines}
+
+
+def test_weights_count_for_a_model_that_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    misbehave(monkeypatch, tmp_path / "site")
+    save_model(tmp_path / "in/crash.onnx", external=True)
+    assert convert_all(tmp_path / "in", tmp_path / "out")["crash.onnx"].cause == "crash"
+    assert convert_all(tmp_path / "in", tmp_path / "out")["crash.onnx"].is_skipped
+    weights = tmp_path / "in/crash.onnx.weights"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    assert not convert_all(tmp_path / "in", tmp_path / "out")["crash.onnx"].is_skipped
+
+
+def test_a_report_that_is_gone_is_missed_aloud(folder: Path) -> None:
+    first = convert_all(folder / "in", folder / "out")["a.onnx"]
+    assert first.report is not None
+    assert not any("is gone" in note for note in first.to_entry().notes)
+    Path(first.report).unlink()
+    again = convert_all(folder / "in", folder / "out")["a.onnx"]
+    assert again.is_skipped
+    (note,) = again.to_entry().notes
+    assert note.startswith(f"what was found is not told again: {first.report} is gone or damaged")
