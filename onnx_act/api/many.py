@@ -50,7 +50,8 @@ def convert_batch(
 
     Nothing is done before the first outcome is asked for. What was converted before from the same
     bytes, by an equal request and equal versions, is not converted again, and its outcome
-    `is_skipped`. Breaking off ends the jobs of this machine, and leaves what is finished.
+    `is_skipped`. Breaking off ends the jobs that
+    threads of this process wait for, and leaves what is finished.
 
     Args:
         paths: models, folders of them, or patterns; the tree below a folder is kept. URLs are

@@ -92,8 +92,8 @@ def run_batch(inputs: Sequence[Input], wanted: BatchRequest) -> Generator[JobOut
     """Convert many models.
 
     Whatever becomes of one, the others go on. Stopping early (by closing the iterator, or by an
-    exception such as KeyboardInterrupt) ends the jobs that run on this machine; results that are
-    finished stay, and are not made again the next time.
+    exception such as KeyboardInterrupt) ends the jobs that threads of this process wait for;
+    results that are finished stay, and are not made again the next time.
 
     Args:
         inputs: the models, see `onnx_act.batch.inputs`.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onnx_act.errors import UnknownNameError, UsageError
-from onnx_act.recipe.option_values import parse_part
+from onnx_act.recipe.option_values import parse_limit, parse_named_limit, parse_part
 from onnx_act.recipe.regressions import BaselineBounds, EarlierModel, with_comparison
 
 if TYPE_CHECKING:
@@ -126,20 +126,13 @@ def parse_baseline_bounds(texts: Iterable[str]) -> BaselineBounds:
     """
     found: dict[str, float] = {}
     for text in texts:
-        name, assigned, limit = text.partition("=")
-        name = name.strip().lower()
-        if not assigned:
-            raise UsageError(f"--baseline-bound takes NAME=LIMIT, such as speedup=5%, not {text!r}")
+        name, limit = parse_named_limit(text, "--baseline-bound", "speedup=5%")
         _check_bound(name)
+        option = f"--baseline-bound {name}"
         if name == "speedup":
-            found[name] = parse_part(limit.strip(), "--baseline-bound speedup") or 0.0
-            continue
-        try:
-            found[name] = float(limit)
-        except ValueError:
-            raise UsageError(
-                f"--baseline-bound {name} takes a number, not {limit.strip()!r}"
-            ) from None
+            found[name] = parse_part(limit, option) or 0.0
+        else:
+            found[name] = parse_limit(limit, option)
     return baseline_bounds_from(found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from onnx_act.errors import UnknownNameError, UsageError
+from onnx_act.recipe.option_values import parse_limit, parse_named_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -118,14 +119,8 @@ def parse_bounds(texts: Iterable[str]) -> Bounds:
     """
     found: dict[str, float] = {}
     for text in texts:
-        name, assigned, limit = text.partition("=")
-        if not assigned:
-            raise UsageError(f"--bound takes NAME=LIMIT, such as max_abs=1e-3, not {text!r}")
-        name = name.strip().lower().replace("-", "_")
-        try:
-            found[name] = float(limit)
-        except ValueError:
-            raise UsageError(f"--bound {name} takes a number, not {limit.strip()!r}") from None
+        name, limit = parse_named_limit(text, "--bound", "max_abs=1e-3")
+        found[name] = parse_limit(limit, f"--bound {name}")
     return bounds_from(found)
 
 

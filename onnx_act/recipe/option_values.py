@@ -67,3 +67,27 @@ def parse_part(text: str, option: str) -> float | None:
     if part >= 1.0:
         raise UsageError(f"{option} takes a part below 100 %, such as 1% or 0.01, not {text!r}")
     return part or None
+
+
+def parse_named_limit(text: str, option: str, example: str) -> tuple[str, str]:
+    """Name and limit of `NAME=LIMIT`; hyphens in names stand for underscores.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    name, assigned, limit = text.partition("=")
+    if not assigned:
+        raise UsageError(f"{option} takes NAME=LIMIT, such as {example}, not {text!r}")
+    return name.strip().lower().replace("-", "_"), limit.strip()
+
+
+def parse_limit(text: str, option: str) -> float:
+    """A limit that is a number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{option} takes a number, not {text!r}") from None
