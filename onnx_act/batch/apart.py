@@ -10,7 +10,9 @@ import os
 import pickle
 import selectors
 import signal
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
@@ -24,12 +26,14 @@ from onnx_act.batch.leftovers import remove_of
 from onnx_act.batch.remote import tokens_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from onnx_act.batch.crew import Carrier
     from onnx_act.batch.jobs import Job
 
 _LOOK_S: Final = 0.1
+# Each job sees within a moment that it is to end; more only where a process cannot be ended.
+_PATIENCE_S: Final = 30.0
 _MOST_OF_LOG: Final = 4000
 
 
@@ -48,6 +52,36 @@ class Batch:
     crew: Crew = field(default_factory=Crew)
     is_stopped: bool = False
     owner: int = field(default_factory=os.getpid)
+    _under_way: int = 0
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @contextmanager
+    def under_way(self, path: str) -> Iterator[None]:
+        """While a job is carried out.
+
+        Raises:
+            StoppedError: the batch was stopped.
+        """
+        with self._changed:
+            if self.is_stopped:
+                raise StoppedError(path)
+            self._under_way += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Have its jobs ended, and wait until they are, whichever threads look after them.
+
+        Asking the executor would not do: a thread that was started at the moment of an interrupt
+        is not known to it.
+        """
+        with self._changed:
+            self.is_stopped = True
+            self._changed.wait_for(lambda: not self._under_way, _PATIENCE_S)
 
 
 # A job travels, and with it only the name of its batch.
@@ -109,8 +143,11 @@ def run_job(job: Job) -> JobOutcome:
     batch = BATCHES.get(job.batch, _NOBODY)
     if batch.owner != os.getpid():
         batch = _NOBODY
-    if batch.is_stopped:
-        raise StoppedError(job.path)
+    with batch.under_way(job.path):
+        return _run(job, batch)
+
+
+def _run(job: Job, batch: Batch) -> JobOutcome:
     batch.tell(job.path, "starting")
     carrier = batch.crew.take(job)
     is_sound = False

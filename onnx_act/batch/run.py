@@ -222,13 +222,10 @@ class _Running:
 
     def stop(self, batch: Batch) -> None:
         """End what is left, when nobody wants it any more."""
-        # Also when none is known of: an interrupt may come right after one was submitted.
-        batch.is_stopped = True
         for future in self.pending:
             future.cancel()
-        if self.wanted.executor is None:
-            # Each sees within a moment that it is to stop.
-            wait(self.pending)
+        # Also when none is known of: an interrupt may come right after one was submitted.
+        batch.stop()
 
     def _earlier(self, each: Input) -> JobOutcome | None:
         manifest, retry = self.keeper.manifest, self.wanted.retry

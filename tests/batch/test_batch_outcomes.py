@@ -9,12 +9,14 @@ import signal
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from batch_models import convert_all, misbehave, save_model, swapping, visible_files
 
 from onnx_act.batch import crew, files
+from onnx_act.batch.apart import StoppedError
 from onnx_act.batch.inputs import collect_inputs
 from onnx_act.batch.jobs import Limits
 from onnx_act.batch.run import BatchRequest, run_batch
@@ -136,6 +138,51 @@ def test_stopping_leaves_no_process_and_no_passing_file(
     assert not _workers()
     assert not list(scratch.iterdir())
     assert visible_files(out) == set()
+
+
+class _Interrupted(Executor):
+    """Starts a thread for each job, and is interrupted before it has noted the second one.
+
+    As a ThreadPoolExecutor may be, that waits for a new thread to start when Ctrl-C comes.
+    """
+
+    def __init__(self) -> None:
+        self.begun = 0
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+
+        def carry_out() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except StoppedError as error:
+                future.set_exception(error)
+
+        threading.Thread(target=carry_out).start()
+        self.begun += 1
+        if self.begun == 2:
+            deadline = time.monotonic() + 60
+            while len(_workers()) < 2:
+                assert time.monotonic() < deadline
+            raise KeyboardInterrupt
+        return future
+
+
+def test_threads_that_nobody_knows_of_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    misbehave(monkeypatch, tmp_path / "site")
+    models = [save_model(tmp_path / f"in/hang{k}.onnx") for k in range(2)]
+    out = tmp_path / "out"
+    wanted = BatchRequest(swapping(), out, executor=_Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        list(run_batch(collect_inputs(models, out), wanted))
+    assert not _workers()
+    assert not list(scratch.iterdir())
 
 
 def _interrupt_when_two_run() -> Callable[[str, str], None]:
