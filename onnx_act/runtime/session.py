@@ -296,6 +296,8 @@ def readable(error: BaseException) -> str:
     text = " ".join(str(error).split())
     text = re.sub(r"\[ONNXRuntimeError\] : \d+ : (\w+) : ", r"\1: ", text)
     text = _SOURCE_POSITION.sub("", text)
+    # The name of a passing file says nothing to whoever named the model.
+    text = re.sub(r"Load model from .*?/\.[^/]*\.tmp failed:", "Load model failed:", text)
     text = re.sub(r"\(\"(\S+?)\", (\w+), (\"[\w.]*\"), -?\d+\)", r"\1 (\2)", text)
     return text.strip() or type(error).__name__
 

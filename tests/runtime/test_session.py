@@ -67,6 +67,11 @@ def test_source_positions_are_left_out() -> None:
     assert readable(error) == "FAIL: Load model from m.onnx failed:Opset 99 is too new."
 
 
+def test_names_of_passing_files_are_left_out() -> None:
+    error = RuntimeError("Load model from /a b/.c.onnx.12-ab34cdef0123.tmp failed:Opset 99.")
+    assert readable(error) == "Load model failed:Opset 99."
+
+
 def test_what_is_no_model_is_an_evidence_error() -> None:
     with pytest.raises(EvidenceError, match="INVALID_PROTOBUF"):
         open_session(b"not a model")
