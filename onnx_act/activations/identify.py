@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-# float64 arithmetic of a region and of the reference differ by a few roundings per operation.
-_ROUNDING: Final = 1e-10
+# float64 arithmetic of a region and of the reference differ by a few roundings per operation, and
+# a Softplus that is x from beta * x = 20 on, as torch writes it, by exp(-20) / 20 = 1.03e-10 of x.
+_ROUNDING: Final = 1.1e-10
 # From here on a spelling may overflow in the dtype it runs in (exp leaves float32 at 88), so
 # that a non-finite value there says nothing about which function was meant.
 _OVERFLOW: Final = 80.0
@@ -59,8 +60,8 @@ class Identified:
     Attributes:
         activation: the catalogue's entry.
         parameters: a value for each of its parameters.
-        deviation: the largest distance from the reference on the grids, relative to
-            max(1, |reference|).
+        deviation: the largest distance from the reference on the grids, where both are finite,
+            relative to max(1, |reference|).
     """
 
     activation: Activation
@@ -160,9 +161,7 @@ def _identify_scalar(region: Expr, written_as: str | None) -> Identity:
             values, expected = evaluate(region, far), evaluate(reference, far)
             if not _agrees(values, expected, far, _tolerance(region, far, values, {})):
                 continue
-            with np.errstate(invalid="ignore"):
-                gaps = np.abs(near - evaluate(reference, NEAR)) / np.maximum(1.0, np.abs(near))
-            gap = float(np.nanmax(gaps))
+            gap = max(_gap(near, evaluate(reference, NEAR)), _gap(values, expected))
             free = sum(not p.choices for p in activation.parameters)
             native = any(o.op_type == written_as for o in activation.operators)
             found.append((free, not native, gap, place, Identified(activation, parameters, gap)))
@@ -236,10 +235,15 @@ def _array_gap(
         expected = evaluate(reference, x[:, None])
         if not _agrees(actual, expected, x, _tolerance(region, x, actual, part)):
             return None
-        with np.errstate(invalid="ignore"):
-            gaps = np.abs(actual - expected) / np.maximum(1.0, np.abs(expected))
-        worst = max(worst, float(np.nanmax(gaps)))
+        worst = max(worst, _gap(actual, expected))
     return worst
+
+
+def _gap(values: Array, expected: Array) -> float:
+    """The largest distance of finite numbers, relative to max(1, |expected|)."""
+    with np.errstate(invalid="ignore"):
+        gaps = np.abs(values - expected) / np.maximum(1.0, np.abs(expected))
+    return float(np.max(gaps, where=np.isfinite(gaps), initial=0.0))
 
 
 def _is_affine(x: Array, values: Array) -> bool:

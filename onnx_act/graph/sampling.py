@@ -67,6 +67,7 @@ _BINARY: Final = {
     "Mul": Op.MUL,
     "Div": Op.DIV,
     "Pow": Op.POW,
+    "And": Op.MUL,
     "Greater": Op.GREATER,
     "GreaterOrEqual": Op.GREATER_EQUAL,
 }
@@ -89,6 +90,8 @@ ARITHMETIC: Final = STRAIGHT | {
     "Ceil",
     "Round",
     "Not",
+    "And",
+    "Or",
     "Greater",
     "GreaterOrEqual",
     "Less",
@@ -229,7 +232,8 @@ class NodeReader:
             case (("Identity" | "CastLike"), [a, *_]):
                 return a
             case "Cast", [a]:
-                return a if attribute(node, "to", opset) in _CAST_KEEPS else None
+                to = attribute(node, "to", opset)
+                return _not(_not(a)) if to == _BOOL else a if to in _CAST_KEEPS else None
             case "Dropout", [a, *rest]:
                 trains = len(operands) > 2 and not (
                     len(rest) == 2 and constant_value(rest[1]) == 0.0
@@ -243,6 +247,8 @@ class NodeReader:
                 return greater(b, a)
             case "LessOrEqual", [a, b]:
                 return apply(Op.GREATER_EQUAL, b, a)
+            case "Or", [a, b]:
+                return _not(_not(a) * _not(b))
         if node.op_type in _UNARY and len(given) == 1:
             return apply(_UNARY[node.op_type], given[0])
         if node.op_type in _BINARY and len(given) == 2:
@@ -255,6 +261,11 @@ class NodeReader:
 
 # Casts between these keep the function; to integers they round.
 _CAST_KEEPS: Final = frozenset(float(int(d)) for d in _FLOATS)
+_BOOL: Final = float(int(ir.DataType.BOOL))
+
+
+def _not(truth: Expr) -> Expr:
+    return apply(Op.NOT, truth)
 
 
 def _keeps_shape(shape: tuple[int, ...], beside: tuple[int | str | None, ...] | None) -> bool:

@@ -54,6 +54,14 @@ def _gelu_tanh(
     return s("Mul", s("Mul", "x", 0.5), s("Add", s("Tanh", s("Mul", inner, scale)), 1.0))
 
 
+def _sides(s: Sketch, high: float, low: float) -> tuple[str, str]:
+    return s("Greater", "x", high), s("Less", "x", low)
+
+
+def _either(s: Sketch, high: float, low: float) -> str:
+    return s("Or", *_sides(s, high, low))
+
+
 def _hardswish(s: Sketch, *, shift: float = 3.0, top: float = 6.0, divisor: float = 6.0) -> str:
     clipped = s("Clip", s("Add", "x", shift), s.constant(0.0, ()), s.constant(top, ()))
     return s("Div", s("Mul", "x", clipped), divisor)
@@ -230,6 +238,27 @@ LOOKALIKES: tuple[Lookalike, ...] = (
         "Softplus(2x) / 3",
         lambda s: s("Div", s("Softplus", s("Mul", "x", 2.0)), 3.0),
         ("softplus",),
+    ),
+    Lookalike(
+        "softplus",
+        "Where(x > 19, x, Softplus(x))",
+        lambda s: s("Where", s("Greater", "x", 19.0), "x", s("Softplus", "x")),
+        ("softplus",),
+    ),
+    Lookalike(
+        "hardshrink",
+        "Where(x > 0.5 or x < -0.4, x, 0)",
+        lambda s: s("Where", _either(s, 0.5, -0.4), "x", 0.0),
+    ),
+    Lookalike(
+        "hardshrink",
+        "Where(x > 0.5 and x < -0.5, x, 0)",
+        lambda s: s("Where", s("And", *_sides(s, 0.5, -0.5)), "x", 0.0),
+    ),
+    Lookalike(
+        "hardshrink",
+        "Where(x > 0.5 xor x < 0.6, x, 0)",
+        lambda s: s("Where", s("Xor", *_sides(s, 0.5, 0.6)), "x", 0.0),
     ),
     Lookalike("mish", "x * Tanh(e^x)", lambda s: s("Mul", "x", s("Tanh", s("Exp", "x")))),
     Lookalike(

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from onnx import TensorProto
+
 if TYPE_CHECKING:
     from graph_sketch import Sketch
 
@@ -62,3 +64,18 @@ def clip_of(low: float, high: float) -> Build:
 def softshrink_by_where(s: Sketch, x: str) -> str:
     left = s("Where", s("Less", x, -0.5), s("Add", x, 0.5), 0.0)
     return s("Where", s("Greater", x, 0.5), s("Sub", x, 0.5), left)
+
+
+def outside(s: Sketch, x: str, edge: float) -> str:
+    """As torch writes it: both comparisons are cast to what they are."""
+    sides = s("Greater", x, edge), s("Less", x, s("Neg", edge))
+    return s("Or", *(s("Cast", side, to=TensorProto.BOOL) for side in sides))
+
+
+def inside(s: Sketch, x: str, edge: float) -> str:
+    return s("And", s("GreaterOrEqual", x, -edge), s("LessOrEqual", x, edge))
+
+
+def guarded_softplus(s: Sketch, x: str, beta: float) -> str:
+    scaled = s("Mul", x, beta)
+    return s("Where", s("Greater", scaled, 20.0), x, s("Div", s("Softplus", scaled), beta))

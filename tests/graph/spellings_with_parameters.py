@@ -10,7 +10,10 @@ from spelling_parts import (
     above,
     clip_of,
     expm1,
+    guarded_softplus,
+    inside,
     one_plus_exp,
+    outside,
     relu6_of_shifted,
     softshrink_by_where,
 )
@@ -137,6 +140,18 @@ PARAMETRIC: tuple[tuple[str, str, dict[str, object], Build], ...] = (
         {"lambd": 0.5},
         lambda s, x: s("Where", s("Greater", s("Abs", x), 0.5), x, 0.0),
     ),
+    (
+        "hardshrink",
+        "Where(x > l or x < -l, x, 0)",
+        {"lambd": 0.5},
+        lambda s, x: s("Where", outside(s, x, 0.5), x, 0.0),
+    ),
+    (
+        "hardshrink",
+        "Where(x > -l and x < l, 0, x)",
+        {"lambd": 0.5},
+        lambda s, x: s("Where", inside(s, x, 0.5), 0.0, x),
+    ),
     ("softshrink", "Shrink", {"lambd": 0.5}, lambda s, x: s("Shrink", x, bias=0.5, lambd=0.5)),
     (
         "softshrink",
@@ -229,6 +244,24 @@ PARAMETRIC: tuple[tuple[str, str, dict[str, object], Build], ...] = (
         "Softplus(2x) / 2",
         {"beta": 2.0},
         lambda s, x: s("Div", s("Softplus", s("Mul", x, 2.0)), 2.0),
+    ),
+    (
+        "softplus",
+        "Where(x > 20, x, Softplus(x)), as torch guards it",
+        {"beta": 1.0},
+        lambda s, x: s("Where", s("Greater", x, 20.0), x, s("Softplus", x)),
+    ),
+    (
+        "softplus",
+        "Where(2x > 20, x, Softplus(2x) / 2)",
+        {"beta": 2.0},
+        lambda s, x: guarded_softplus(s, x, 2.0),
+    ),
+    (
+        "softplus",
+        "Where(0.1x > 20, x, 10 Softplus(0.1x))",
+        {"beta": 0.1},
+        lambda s, x: guarded_softplus(s, x, 0.1),
     ),
     (
         "softplus",
