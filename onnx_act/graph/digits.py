@@ -43,6 +43,11 @@ def as_written(value: float, dtype: ir.DataType | None) -> float:
     return value
 
 
+def half_ulp(dtype: ir.DataType | None) -> float:
+    """What rounding to a float type may do to a number, relatively; of float32 where unknown."""
+    return _HALF_ULP.get(dtype or ir.DataType.FLOAT, _FLOAT_HALF_ULP)
+
+
 def stated(value: float, dtype: ir.DataType | None = ir.DataType.FLOAT) -> Expr:
     """A stored number as a constant: as it was written, and how far it may be from what was meant.
 
@@ -64,4 +69,4 @@ def uncertainty_of(written: float, dtype: ir.DataType | None) -> float:
     exponent = Decimal(repr(written)).normalize().as_tuple().exponent
     assert isinstance(exponent, int)
     typed = 10.0**exponent / abs(written)
-    return max(min(typed, _MOST), _HALF_ULP.get(dtype or ir.DataType.FLOAT, _FLOAT_HALF_ULP))
+    return max(min(typed, _MOST), half_ulp(dtype))

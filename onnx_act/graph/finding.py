@@ -73,6 +73,7 @@ def _site_of(region: Region, scope: Scope) -> Site:
         output=region.result,
         nodes=region.nodes,
         spelling=spelling,
+        deviation=0.0 if found is None else found.deviation,
         routine=(integers and bounding) or (found is not None and found.activation.index_only),
     )
 

@@ -58,6 +58,8 @@ class Site:
         role: what it is for.
         depth: how many main-path sites lie before it on the longest way from an input.
         index: its place among all sites of the model.
+        deviation: how far it is from the activation as the catalogue has it, because of the digits
+            of its constants, relative to max(1, |f|).
         routine: True when it is listed only on request (exp, erf, identity, bounds of indices).
     """
 
@@ -74,6 +76,7 @@ class Site:
     role: Role = Role.MAIN
     depth: int = 0
     index: int = 0
+    deviation: float = 0.0
     routine: bool = False
 
     @property

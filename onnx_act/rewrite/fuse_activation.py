@@ -18,7 +18,7 @@ from onnx_act.graph.sites import Spelling
 from onnx_act.graph.types import declare_type, dtype_of
 from onnx_act.rewrite.fused_operators import fused_attributes, fused_probe
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
-from onnx_act.rewrite.writing import provenance_of
+from onnx_act.rewrite.writing import provenance_of, reason_in_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -139,8 +139,12 @@ def reason_not_plain(product: ir.Node) -> str | None:
     return None
 
 
-def reason_in_types(site: Site) -> str | None:
-    """Why an activation cannot be one operator in the dtype that it has from outside."""
+def reason_in_spelling(site: Site) -> str | None:
+    """Why an activation cannot be one operator: the digits of its constants, or a dtype inside."""
+    return reason_in_digits(site) or _reason_in_types(site)
+
+
+def _reason_in_types(site: Site) -> str | None:
     dtype = site.dtype
     if dtype is None:
         return UNKNOWN_TYPE
@@ -214,7 +218,9 @@ def _calls_through(function: ir.Function, model: OnnxModel) -> Iterator[ir.Node]
 
 
 def _reason_against(site: Site, before: ir.Node) -> str | None:
-    return reason_to_keep(before, site.nodes) or reason_not_plain(before) or reason_in_types(site)
+    return (
+        reason_to_keep(before, site.nodes) or reason_not_plain(before) or reason_in_spelling(site)
+    )
 
 
 #: Conv and an activation as com.microsoft.FusedConv.

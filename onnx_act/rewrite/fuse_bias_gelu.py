@@ -15,7 +15,7 @@ from onnx_act.activations.activation import MICROSOFT
 from onnx_act.graph.types import shape_of
 from onnx_act.rewrite.fuse_activation import (
     put_in_place,
-    reason_in_types,
+    reason_in_spelling,
     reason_on,
     reason_to_keep,
     sites_after,
@@ -60,7 +60,7 @@ def _propose(
     reason = reason_to_keep(adding, site.nodes)
     if reason is None and "broadcast" in adding.attributes:
         reason = "Add before opset 7 broadcasts as no fused operator does"
-    reason = reason or reason_in_types(site)
+    reason = reason or reason_in_spelling(site)
     if reason is not None:
         return Refusal(_RULE, site.id, site.name, reason)
     place = _place_of_bias(adding, subject.constants)

@@ -18,7 +18,7 @@ from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.types import dtype_of, shape_of
 from onnx_act.rewrite.fuse_activation import (
     put_in_place,
-    reason_in_types,
+    reason_in_spelling,
     reason_not_plain,
     reason_on,
     reason_to_keep,
@@ -124,7 +124,7 @@ def _reason_against(sum_: _Sum, site: Site) -> str | None:
         reason_to_keep(conv, (adding,))
         or reason_to_keep(adding, site.nodes)
         or reason_not_plain(conv)
-        or reason_in_types(site)
+        or reason_in_spelling(site)
     )
     if reason is not None:
         return reason

@@ -19,7 +19,7 @@ from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.types import infer_as, shape_of
 from onnx_act.rewrite.fuse_activation import (
     put_in_place,
-    reason_in_types,
+    reason_in_spelling,
     reason_not_plain,
     reason_on,
     reason_to_keep,
@@ -139,7 +139,7 @@ def _layout_of(site: Site, biased: _Biased, subject: Subject) -> _Layout | str:
         reason_to_keep(product, (adding,))
         or reason_to_keep(adding, site.nodes)
         or reason_not_plain(product)
-        or reason_in_types(site)
+        or reason_in_spelling(site)
     )
     if reason is not None:
         return reason

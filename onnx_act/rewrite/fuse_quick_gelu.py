@@ -17,7 +17,7 @@ from onnx_act.graph.probe_models import activation_probe
 from onnx_act.graph.sites import Spelling
 from onnx_act.rewrite.fuse_activation import (
     put_in_place,
-    reason_in_types,
+    reason_in_spelling,
     reason_on,
 )
 from onnx_act.rewrite.rule import Change, Fidelity, Refusal
@@ -67,7 +67,7 @@ class FuseSpelling:
             if o.is_contrib() and o.fits(site.parameters)
         )
         against = (
-            reason_in_types(site)
+            reason_in_spelling(site)
             or _reason_in_numbers(site, lowering)
             or self._reason_on_targets(site, lowering, subject, known)
         )

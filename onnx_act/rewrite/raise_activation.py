@@ -13,7 +13,7 @@ from onnx_act.graph.describe import describe_activation
 from onnx_act.graph.lower import OperatorLowering
 from onnx_act.graph.sites import Spelling
 from onnx_act.rewrite.rule import UNKNOWN_TYPE, Change, Fidelity, Refusal
-from onnx_act.rewrite.writing import Writer
+from onnx_act.rewrite.writing import Writer, reason_in_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +51,9 @@ class RaiseActivation:
         if not isinstance(lowering, OperatorLowering):
             # There is no operator for it here, so that there is nothing to raise it to.
             return None
+        against = reason_in_digits(site)
+        if against is not None:
+            return Refusal(self.name, site.id, site.name, against)
         return Change(
             rule=self.name,
             fidelity=Fidelity.NUMERIC,

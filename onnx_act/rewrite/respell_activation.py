@@ -25,7 +25,7 @@ from onnx_act.graph.lower import (
 from onnx_act.graph.regions import FLOATS
 from onnx_act.rewrite.expand_gate import GateExpansion, expand_gate
 from onnx_act.rewrite.rule import Change, Fidelity, Refusal
-from onnx_act.rewrite.writing import Writer, provenance_of
+from onnx_act.rewrite.writing import Writer, provenance_of, reason_in_digits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -129,6 +129,7 @@ def is_respellable(site: Site) -> bool:
         and site.input is not None
         and site.dtype in FLOATS
         and not site.routine
+        and reason_in_digits(site) is None
     )
 
 

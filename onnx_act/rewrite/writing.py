@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from onnx_act.graph.describe import describe_activation
+from onnx_act.graph.digits import half_ulp
 from onnx_act.graph.lower import (
     Lowering,
     LoweringUnavailableError,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _Key = tuple[object, ...]
 _LISTED: Final = 3
+# Below this float64 does not tell a rounding from a difference.
+_FINEST: Final = 2.0**-50
 
 
 class Writer:
@@ -137,6 +140,20 @@ class Writer:
             editor.replace(site.nodes, site.nodes[-1].outputs[0], nodes, result, provenance)
 
         return apply
+
+
+def reason_in_digits(site: Site) -> str | None:
+    """Why no other way to write a site is the same but for rounding: the digits of its constants.
+
+    Each of its nodes rounds once, and a constant once more.
+    """
+    rounding = max(half_ulp(site.dtype), _FINEST)
+    if site.deviation <= 2 * len(site.nodes) * rounding:
+        return None
+    return (
+        f"its constants make it differ from {site.name} by up to {site.deviation:.1g}, "
+        f"which is more than rounding"
+    )
 
 
 def build(
