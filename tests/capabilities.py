@@ -35,6 +35,9 @@ class StandIn:
     def miscomputation(self, model: bytes) -> str | None:  # noqa: ARG002 - the protocol
         return None
 
+    def overflow(self, model: bytes) -> str | None:  # noqa: ARG002 - the protocol
+        return None
+
     def speedup(self, old: OnnxModel, new: OnnxModel) -> float:  # noqa: ARG002 - the protocol
         return 2.0
 

@@ -24,7 +24,7 @@ from onnx_act.runtime.target import short_name
 from onnx_act.runtime.turn import measuring_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from onnx_act.graph.model import OnnxModel
 
@@ -71,7 +71,15 @@ class ProviderTargets:
     def miscomputation(self, model: bytes) -> str | None:
         """How some provider computes this tiny model wrongly; None when every one is right."""
         for provider in self.providers:
-            reason = _miscomputation(model, provider)
+            reason = _remembered("miscomputation", miscomputation.miscomputation, model, provider)
+            if reason:
+                return f"{short_name(provider)}: {reason}"
+        return None
+
+    def overflow(self, model: bytes) -> str | None:
+        """How some provider's result of this tiny model is not finite; None when every one's is."""
+        for provider in self.providers:
+            reason = _remembered("overflow", miscomputation.overflow, model, provider)
             if reason:
                 return f"{short_name(provider)}: {reason}"
         return None
@@ -170,14 +178,16 @@ def _reason_against(model: bytes, provider: str, *, may_crash: bool) -> str:
     return found.reason
 
 
-def _miscomputation(model: bytes, provider: str) -> str:
-    """How one provider's result is wrong; "" when it is not."""
-    question = Question("miscomputation", provider, (model,), (_LEVEL,))
+def _remembered(
+    kind: str, ask: Callable[[bytes, str], str | None], model: bytes, provider: str
+) -> str:
+    """How one provider's result is wrong, as `ask` finds; "" when it is not."""
+    question = Question(kind, provider, (model,), (_LEVEL,))
     kept = _kept_reason(question)
     if kept is not None:
         return kept
     try:
-        reason = miscomputation.miscomputation(model, provider) or ""
+        reason = ask(model, provider) or ""
     except OnnxActError as error:
         return str(error)
     if not reason or provider == CPU:

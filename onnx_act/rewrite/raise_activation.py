@@ -41,6 +41,12 @@ class RaiseActivation:
             if proposal is not None:
                 yield proposal
 
+    def _overflow(self, site: Site, lowering: OperatorLowering, writer: Writer) -> str | None:
+        assert site.activation is not None
+        probe = writer.written(site, site.activation, site.parameters, lowering).probe(1)
+        against = writer.targets.overflow(probe)
+        return None if against is None else f"{lowering.label}: {against}"
+
     def _propose(self, site: Site, writer: Writer) -> Proposal | None:
         assert site.activation is not None
         if site.dtype is None:
@@ -51,7 +57,7 @@ class RaiseActivation:
         if not isinstance(lowering, OperatorLowering):
             # There is no operator for it here, so that there is nothing to raise it to.
             return None
-        against = reason_in_digits(site)
+        against = reason_in_digits(site) or self._overflow(site, lowering, writer)
         if against is not None:
             return Refusal(self.name, site.id, site.name, against)
         return Change(

@@ -158,6 +158,13 @@ class Capabilities(Protocol):
             model: serialised.
         """
 
+    def overflow(self, model: bytes) -> str | None:
+        """How some target's result of this tiny model is not finite for small inputs; else None.
+
+        Args:
+            model: serialised, of one activation.
+        """
+
     def speedup(self, old: OnnxModel, new: OnnxModel) -> float:
         """How many times as fast as `old` the targets run `new`, on the least lucky of them.
 

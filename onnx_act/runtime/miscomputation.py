@@ -2,7 +2,9 @@
 
 That a model runs does not say that it is right: ONNX Runtime before 1.27 gives FusedConv, when it
 changes the layout of convolutions on x86, a fourth input that it forgot to bring into that layout,
-and OpenVINO (1.24.1) takes a FusedGemm with Elu for something else.
+and OpenVINO (1.24.1) takes a FusedGemm with Elu for something else. A Softplus of opset 18 for
+whose dtype ONNX Runtime (1.31) has no kernel it computes as log(exp(x) + 1), in which exp
+overflows.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ _UNIT: Final = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "
 # of n terms is off by the root of n roundings; this is one of a thousand, twice over.
 _ALLOWED: Final = 64.0
 _TIME_LIMIT_S: Final = 60.0
+# exp leaves float16 at 11, float32 at 89 and float64 at 710.
+_SIZES: Final = tuple(sign * size for size in (12.0, 100.0, 1000.0) for sign in (1, -1))
 
 
 def miscomputation(model: bytes, provider: str = CPU) -> str | None:
@@ -59,6 +63,41 @@ def miscomputation(model: bytes, provider: str = CPU) -> str | None:
         return ATTENDANT.call(_found, _TIME_LIMIT_S, model, provider)
     except EvidenceError as error:
         return f"whether its result is right cannot be told: {error}"
+
+
+def overflow(model: bytes, provider: str = CPU) -> str | None:
+    """Where a provider's result of a tiny model of one activation is not finite; else None.
+
+    Every activation that an operator computes is finite, in every float type, where its input is
+    no larger than a thousand.
+
+    Args:
+        model: A serialised model of our own making, of one input and one output.
+        provider: The full name of an execution provider.
+
+    Returns:
+        What it makes of what; None too where it cannot be told.
+
+    Raises:
+        ProviderUnavailableError: The provider is not there.
+    """
+    try:
+        if provider == CPU:
+            return _overflow(model, provider)
+        return ATTENDANT.call(_overflow, _TIME_LIMIT_S, model, provider)
+    except EvidenceError:
+        return None
+
+
+def _overflow(model: bytes, provider: str) -> str | None:
+    settings = SessionSettings(provider, OptimizationLevel.DISABLE, threads=1)
+    session = open_session(model, settings)
+    ((name, given),) = make_feeds(session.inputs)[0].items()
+    for size in _SIZES:
+        (y,) = session.run({name: np.full_like(given, size)})
+        if not np.isfinite(y.astype(np.float64)).all():
+            return f"it makes {float(y.flat[0]):g} of {size:g}"
+    return None
 
 
 def _found(model: bytes, provider: str) -> str | None:

@@ -43,6 +43,7 @@ from onnx_act.rewrite.swap_request import parse_swap
 from onnx_act.rewrite.undo_fusion import UndoFusion
 from onnx_act.runtime.feeds import make_feeds
 from onnx_act.runtime.kinds import KINDS
+from onnx_act.runtime.miscomputation import overflow
 from onnx_act.runtime.probe import can_run
 from onnx_act.runtime.session import OptimizationLevel, SessionSettings, open_session
 
@@ -98,6 +99,9 @@ class _Target(StandIn):
             return None
         found = can_run(model, may_crash=may_crash)
         return None if found.ok else found.reason
+
+    def overflow(self, model: bytes) -> str | None:
+        return None if self.runs_all else overflow(model)
 
 
 def _rule(case: Case) -> Rule:

@@ -70,6 +70,7 @@ class Runtime:
         self.asked: list[str] = []
         monkeypatch.setattr(probe, "can_run", self._can_run)
         monkeypatch.setattr(miscomputation, "miscomputation", self._miscomputation)
+        monkeypatch.setattr(miscomputation, "overflow", self._miscomputation)
         monkeypatch.setattr(speed, "speedup", self._speedup)
         monkeypatch.setattr(targets, "run_isolated", _at_once)
 
@@ -126,6 +127,14 @@ def test_all_have_to_compute_it_rightly(runtime: Runtime) -> None:
     )
     runtime.wrongs = {ONE: EvidenceError("gone")}
     assert both.miscomputation(_model("Selu")) == "one: gone"
+
+
+def test_all_have_to_keep_it_finite(runtime: Runtime) -> None:
+    both = ProviderTargets((ONE, TWO))
+    assert both.overflow(MODEL) is None
+    assert runtime.asked == [ONE, TWO]
+    runtime.wrongs = {TWO: "it makes inf of 12"}
+    assert both.overflow(_model("Elu")) == "two: it makes inf of 12"
 
 
 def test_the_least_lucky_one_says_how_fast_it_is(runtime: Runtime) -> None:

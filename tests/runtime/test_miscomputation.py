@@ -15,7 +15,7 @@ from tiny_models import one_node
 from onnx_act.errors import EvidenceError, ProviderUnavailableError
 from onnx_act.runtime import miscomputation as module
 from onnx_act.runtime.attendant import ATTENDANT
-from onnx_act.runtime.miscomputation import miscomputation
+from onnx_act.runtime.miscomputation import miscomputation, overflow
 from onnx_act.runtime.session import CPU, OptimizationLevel, Session, open_session, runtime_version
 
 if TYPE_CHECKING:
@@ -168,6 +168,30 @@ def test_a_model_that_does_not_run_at_all() -> None:
     found = miscomputation(one_node("NoSuchOperator"))
     assert found is not None
     assert found.startswith("whether its result is right cannot be told: ")
+
+
+def _activation(body: str, dtype: str, opset: int) -> bytes:
+    found = parser.parse_model(
+        f"""<ir_version: 8, opset_import: ["" : {opset}]>
+        g ({dtype}[1,4] x) => ({dtype}[1,4] y) {{ {body} }}"""
+    )
+    assert isinstance(found, onnx.ModelProto)
+    return bytes(found.SerializeToString())
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float", "100"), ("double", "1000")])
+def test_what_leaves_its_dtype_on_the_way(dtype: str, size: str) -> None:
+    body = "e = Exp (x) y = Log (e)"
+    assert overflow(_activation(body, dtype, 17)) == f"it makes inf of {size}"
+
+
+def test_what_stays_within_its_dtype() -> None:
+    assert overflow(_activation("y = Softplus (x)", "float", 18)) is None
+    assert overflow(_activation("y = Sigmoid (x)", "float16", 18)) is None
+
+
+def test_of_what_does_not_run_nothing_is_told() -> None:
+    assert overflow(one_node("NoSuchOperator")) is None
 
 
 def test_a_provider_that_is_not_there() -> None:
