@@ -105,6 +105,7 @@ NEAR_MISSES: list[tuple[str, Expr]] = [
     ("softplus lifted", softplus(X) - math.log(2.0)),
     ("softplus over another beta", softplus(2 * X) / 3),
     ("softplus of a squared x", softplus(X * X)),
+    ("softplus that is cut at 15", where(greater(X, 15), X, softplus(X))),
     ("logsigmoid of 2x", -softplus(-2 * X)),
     ("softsign with 1.1", X / (typed(1.1) + abs(X))),
     ("softsign of the square", X / (1 + X * X)),

@@ -302,6 +302,17 @@ LOOKALIKES: tuple[Lookalike, ...] = (
         lambda s: s("Where", s("Greater", "x", 0.5), "x", s("Neg", "x")),
     ),
     Lookalike(
+        "hardshrink",
+        "Where(x > 1/2 and x < 8, x, 0)",
+        lambda s: s("Where", s("And", s("Greater", "x", 0.5), s("Less", "x", 8.0)), "x", 0.0),
+        ("unknown",),
+    ),
+    Lookalike(
+        "hardshrink",
+        "where the cast x is not zero",
+        lambda s: s("Where", s("Or", s("Cast", "x", to=9), s("Greater", "x", 8.0)), "x", 0.5),
+    ),
+    Lookalike(
         "softshrink",
         "Shrink with another bias",
         lambda s: s("Shrink", "x", bias=0.4, lambd=0.5),

@@ -13,6 +13,7 @@ from rewrite_trials import graph, normal, refusing, run
 from onnx_act.rewrite.fuse_bias_gelu import FuseBiasGelu
 from onnx_act.rewrite.fuse_gelu import FUSE_GELU
 from onnx_act.rewrite.fuse_quick_gelu import FUSE_QUICK_GELU
+from onnx_act.rewrite.raise_activation import RaiseActivation
 
 if TYPE_CHECKING:
     import onnx
@@ -120,3 +121,27 @@ def test_a_bias_after_a_product_at_all_levels() -> None:
         fed = normal(2, *(int(d) for d in x[1:]))
         trial = check_at_all_levels(FuseBiasGelu(), before, {"x": fed})
         assert trial.operators == ["MatMul", "BiasGelu"]
+
+
+@pytest.mark.parametrize("rule", [FUSE_GELU, RaiseActivation(), FuseBiasGelu()])
+def test_few_digits_are_not_written_as_many(rule: Rule) -> None:
+    # 0.7071 for the square root of a half: half a dozen roundings of float32 away from GELU.
+    body = (
+        "s = Add (x, b) d = Mul (s, r) e = Erf (d) p = Add (e, one) m = Mul (s, p) y = Mul (m, h)"
+    )
+    weights = "float[4] b = {1, 2, 3, 4}, float r = {0.7071}, float one = {1}, float h = {0.5}"
+    opset = 20 if isinstance(rule, RaiseActivation) else 17
+    trial = run([rule], graph(body, weights, opset=opset))
+    assert not trial.plan.changes
+    (refusal,) = trial.plan.refusals
+    assert "differ from gelu" in refusal.reason
+    exact = run([rule], graph(body, weights.replace("0.7071", "0.70710678"), opset=opset))
+    assert len(exact.plan.changes) == 1
+
+
+def test_few_digits_are_enough_in_float16() -> None:
+    stored = " ".join(f"{n} = Cast <to = 10> ({n}32)" for n in ("r", "one", "h"))
+    body = f"{stored} d = Mul (x, r) e = Erf (d) p = Add (e, one) m = Mul (x, p) y = Mul (m, h)"
+    weights = "float r32 = {0.7071}, float one32 = {1}, float h32 = {0.5}"
+    trial = run([FUSE_GELU], graph(body, weights, "float16[N] x", "float16[N] y"))
+    assert len(trial.plan.changes) == 1

@@ -177,6 +177,13 @@ _MUST_NOT: dict[str, tuple[onnx.ModelProto, str]] = {
         "formula",
     ),
     "plain arithmetic": (graph("y = Exp (x)"), "formula"),
+    "few digits": (
+        graph(
+            "d = Mul (x, r) e = Erf (d) p = Add (e, one) m = Mul (x, p) y = Mul (m, h)",
+            "float r = {0.7071}, float one = {1}, float h = {0.5}",
+        ),
+        "formula",
+    ),
 }
 
 
