@@ -65,31 +65,48 @@ class Constants:
         self._model = model
         self._known: dict[ir.Value, npt.NDArray[np.generic] | None] = {}
         self._constant: dict[ir.Value, bool] = {}
+        self._fixed: dict[ir.Value, bool] = {}
 
     def is_constant(self, value: ir.Value) -> bool:
-        """Whether the value is the same in every run."""
-        known = self._constant.get(value)
+        """Whether the value is computed of constants alone."""
+        return self._is_made_of_constants(value, self._constant, by_type=False)
+
+    def is_fixed(self, value: ir.Value) -> bool:
+        """Whether the value is the same in every run.
+
+        Unlike a constant it may read the type of something that is not: CastLike makes that of a
+        constant, in whatever dtype its neighbour has.
+        """
+        return self._is_made_of_constants(value, self._fixed, by_type=True)
+
+    def _is_made_of_constants(
+        self, value: ir.Value, verdicts: dict[ir.Value, bool], *, by_type: bool
+    ) -> bool:
+        known = verdicts.get(value)
         if known is not None:
             return known
         # Iterative: a chain of constant operators may be long.
         stack = [value]
         while stack:
             current = stack[-1]
-            if current in self._constant:
+            if current in verdicts:
                 stack.pop()
                 continue
             verdict = self._shallow(current)
             if verdict is None:
                 node = current.producer()
                 assert node is not None
-                open_inputs = [v for v in node.inputs if v is not None and v not in self._constant]
+                read = [v for v in node.inputs if v is not None]
+                if by_type and node.op_type == "CastLike" and dtype_of(read[-1]) is not None:
+                    read = read[:1]
+                open_inputs = [v for v in read if v not in verdicts]
                 if open_inputs:
                     stack.extend(open_inputs)
                     continue
-                verdict = all(self._constant[v] for v in node.inputs if v is not None)
-            self._constant[current] = verdict
+                verdict = all(verdicts[v] for v in read)
+            verdicts[current] = verdict
             stack.pop()
-        return self._constant[value]
+        return verdicts[value]
 
     def _shallow(self, value: ir.Value) -> bool | None:
         """The verdict where the producer's inputs do not matter; None where they do."""
@@ -117,7 +134,7 @@ class Constants:
         return dtype_of(value)
 
     def array(self, value: ir.Value) -> npt.NDArray[np.generic] | None:
-        """What a constant holds, in its own dtype; None when the value is not constant.
+        """What a value holds, in its own dtype; None when the value is not fixed.
 
         A stored weight is read as a memory map where it is external.
         """
@@ -144,7 +161,7 @@ class Constants:
         return float(first) if bool(np.all(array == first)) else None
 
     def _evaluate(self, value: ir.Value) -> npt.NDArray[np.generic] | None:
-        if not self.is_constant(value):
+        if not self.is_fixed(value):
             return None
         if value.const_value is not None:
             return np.asarray(value.const_value.numpy())
@@ -153,6 +170,9 @@ class Constants:
         if node.op_type == "Constant":
             return _constant_node(node)
         inputs = [None if v is None else self.array(v) for v in node.inputs]
+        if node.op_type == "CastLike" and inputs[-1] is None:
+            like = dtype_of(node.inputs[-1])
+            inputs[-1] = None if like is None else np.zeros(1, like.numpy())
         if any(i is None for i, v in zip(inputs, node.inputs, strict=True) if v is not None):
             return None
         return _run_node(node, inputs, value, self._opset(node))

@@ -180,12 +180,14 @@ class Editor:
 
 
 def _is_constant_like(node: ir.Node) -> bool:
-    """Whether a node is a Constant, or computed from constants alone."""
+    """Whether a node is a Constant, or computed from constants and the type of a value."""
     if node.op_type == "Constant" and node.domain == "":
         return True
     stack, seen = [node], {node}
     while stack:
-        for value in stack.pop().inputs:
+        current = stack.pop()
+        read = current.inputs[:1] if current.op_type == "CastLike" else current.inputs
+        for value in read:
             if value is None or value.is_initializer():
                 continue
             before = value.producer()

@@ -126,7 +126,7 @@ def reason_not_constant(
     """Why a weight cannot be folded; None for one that is not there."""
     if value is None:
         return None
-    if not constants.is_constant(value):
+    if not constants.is_fixed(value):
         why = "can be overridden by a caller" if value.is_initializer() else "is computed"
         return f"{value.name} of {holder.op_type} {why}"
     if constants.floats(value) is None:

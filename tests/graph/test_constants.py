@@ -107,6 +107,31 @@ def test_what_may_differ_between_runs_is_not_constant(body: str) -> None:
     assert _array(text) is None
 
 
+@pytest.mark.parametrize("dtype", ["float", "float16", "double"])
+def test_a_constant_in_the_type_of_an_input_is_fixed(dtype: str) -> None:
+    text = "<float two = {2}> { t = CastLike (two, x) c = Neg (t) y = Mul (x, c) }"
+    model = load_model(
+        parsed(f"""<ir_version: 8, opset_import: ["" : 17]>
+        g ({dtype}[4] x) => ({dtype}[4] y) {text}""")
+    )
+    constants, value = Constants(model), _value(model, "c")
+    assert constants.is_fixed(value)
+    assert not constants.is_constant(value)
+    held = constants.array(value)
+    assert held is not None
+    assert held.dtype == {"float": "float32", "float16": "float16", "double": "float64"}[dtype]
+    assert float(held) == -2.0
+    assert not constants.is_fixed(_value(model, "y"))
+
+
+def test_an_input_in_the_type_of_a_constant_is_not_fixed() -> None:
+    model = load_model(
+        parsed("""<ir_version: 8, opset_import: ["" : 17]>
+        g (float[4] x) => (float[4] y) <float two = {2}> { y = CastLike (x, two) }""")
+    )
+    assert not Constants(model).is_fixed(_value(model, "y"))
+
+
 def test_a_long_chain_is_no_recursion() -> None:
     sketch = Sketch()
     value = sketch.constant(1.0, ())
