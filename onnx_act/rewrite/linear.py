@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
 
 _WITH_BIAS: Final = frozenset({"Conv", "ConvTranspose", "Gemm"})
+# A bias that is made of its weight's shape is made by no more nodes.
+_LONGEST_BIAS: Final = 8
 # The attributes that say how something is folded.
 _READ: Final = (
     "group", "beta", "alpha", "transA", "transB", "pads", "auto_pad", "strides", "kernel_shape",
@@ -318,14 +320,38 @@ def rounded(folded: Folded, linear: Linear, constants: Constants) -> Rounded | s
     return Rounded(*stored)
 
 
+def _outlives(node: ir.Node, linear: Linear) -> bool:
+    """Whether a node is for more than the bias that is about to be replaced.
+
+    Exporters make a bias of zeros in the shape of the weight.
+    """
+    pending = [node]
+    for _ in range(_LONGEST_BIAS):
+        if not pending:
+            return False
+        for value in pending.pop().outputs:
+            if value.is_graph_output():
+                return True
+            users = [use.node for use in value.uses()]
+            if value is linear.bias:
+                if any(user is not linear.node for user in users):
+                    return True
+                continue
+            if not users or linear.node in users:
+                return True
+            pending.extend(users)
+    return True
+
+
 def copied_bytes(linear: Linear, numbers: Rounded) -> int:
     """How much the file grows by new numbers: the weight's size, where others keep the old."""
     weight = linear.weight
     if numbers.weight is None:
         return 0
-    if len(weight.uses()) < 2 and not weight.is_graph_output():
-        return 0
-    return 0 if weight.const_value is None else weight.const_value.nbytes
+    others = [use.node for use in weight.uses() if use.node is not linear.node]
+    keeps_bias = numbers.bias is None
+    stays = weight.is_graph_output() or any(keeps_bias or _outlives(n, linear) for n in others)
+    return weight.const_value.nbytes if stays and weight.const_value is not None else 0
 
 
 def title_with(linear: Linear, numbers: Rounded) -> str:
