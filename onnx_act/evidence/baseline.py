@@ -141,11 +141,11 @@ def measure_baseline(
     """Run the reference in every condition that should not matter.
 
     The baseline is its output without optimisation. Around it: the same again, inputs moved by
-    a rounding error (weights, where no input is a float or inputs are huge), every optimisation
-    level, and one, two and four threads instead of the default, as far as there are cores. A
-    model of 16 bits also runs without rounding to them, and so with those of its weights moved
-    that the candidate rounded again. An output that moved in jumps is shaken harder on every feed,
-    for where they fall is chance.
+    a rounding error (weights, where no input is a float), every optimisation level, and one, two
+    and four threads instead of the default, as far as there are cores. A model of 16 bits also
+    runs without rounding to them, and so with those of its weights moved that the candidate
+    rounded again. An output that moved in jumps is shaken harder on every feed, for where they
+    fall is chance.
 
     Args:
         reference: The unmodified model.
@@ -162,7 +162,8 @@ def measure_baseline(
     except EvidenceError as error:
         where = short_name(settings.provider)
         raise EvidenceError(f"the reference does not run on {where}: {error}") from error
-    _add_weight_jitter(baseline, reference, settings)
+    if not any(is_float(array) for feed in baseline.feeds.feeds for array in feed.values()):
+        _add_weight_jitter(baseline, reference, settings)
     conditions = [replace(settings, level=level) for level in LEVELS[1:]]
     conditions += [
         replace(settings, level=OptimizationLevel.ALL, threads=threads)
@@ -253,24 +254,15 @@ def _add_jitter(
 
 
 def _add_weight_jitter(baseline: Baseline, reference: Path, settings: SessionSettings) -> None:
-    """Move the weights where moving inputs tells little.
-
-    Tokens have no rounding error. That of huge inputs is lost where the first layers saturate, and
-    of those behind them it tells nothing.
-    """
-    feeds = zip(baseline.noises, baseline.feeds.feeds, baseline.feeds.is_extreme, strict=True)
-    wanted = [
-        (noises, feed)
-        for noises, feed, is_extreme in feeds
-        if is_extreme or not any(is_float(array) for array in feed.values())
-    ]
-    weights = float_weights(load_model(reference), _MOST_WEIGHTS) if wanted else {}
-    for repetition in range(_JITTERS if weights else 0):
+    """Move the weights of a model whose inputs cannot be moved: tokens have no rounding error."""
+    weights = float_weights(load_model(reference), _MOST_WEIGHTS)
+    if not weights:
+        return
+    for repetition in range(_JITTERS):
         moved = jittered(weights, np.random.default_rng(repetition))
         session = open_session(reference, settings, moved)
-        names = [spec.name for spec in session.tensor_outputs]
-        for noises, feed in wanted:
-            for name, result in zip(names, run_readable(session, feed, names), strict=True):
+        for noises, results in zip(baseline.noises, run_all(session, baseline.feeds), strict=True):
+            for name, result in results.items():
                 noises[name].add(result)
 
 
