@@ -81,6 +81,10 @@ def _remove(path: Path) -> None:
 
 
 def _is_alive(pid: int) -> bool:
+    # One that is ending, or has ended and was not yet waited for, has no memory any more.
+    with suppress(OSError):  # not on Linux, not for us to see, or gone
+        if not Path(f"/proc/{pid}/cmdline").read_bytes():
+            return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
