@@ -70,16 +70,17 @@ class ProviderTargets:
 
     def miscomputation(self, model: bytes) -> str | None:
         """How some provider computes this tiny model wrongly; None when every one is right."""
-        for provider in self.providers:
-            reason = _remembered("miscomputation", miscomputation.miscomputation, model, provider)
-            if reason:
-                return f"{short_name(provider)}: {reason}"
-        return None
+        return self._first_reason("miscomputation", miscomputation.miscomputation, model)
 
     def overflow(self, model: bytes) -> str | None:
         """How some provider's result of this tiny model is not finite; None when every one's is."""
+        return self._first_reason("overflow", miscomputation.overflow, model)
+
+    def _first_reason(
+        self, kind: str, ask: Callable[[bytes, str], str | None], model: bytes
+    ) -> str | None:
         for provider in self.providers:
-            reason = _remembered("overflow", miscomputation.overflow, model, provider)
+            reason = _remembered(kind, ask, model, provider)
             if reason:
                 return f"{short_name(provider)}: {reason}"
         return None
