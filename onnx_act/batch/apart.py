@@ -76,6 +76,8 @@ class Batch:
     def stop(self) -> None:
         """Have its jobs ended, and wait until they are, whichever threads look after them.
 
+        Half a minute at most: a process that cannot be ended must not keep the caller for ever.
+
         Asking the executor would not do: a thread that was started at the moment of an interrupt
         is not known to it.
         """

@@ -69,7 +69,8 @@ def overflow(model: bytes, provider: str = CPU) -> str | None:
     """Where a provider's result of a tiny model of one activation is not finite; else None.
 
     Every activation that an operator computes is finite, in every float type, where its input is
-    no larger than a thousand.
+    no larger than a thousand; only a slope of more than 65 takes it out of float16, and such a
+    spelling is then left as it is.
 
     Args:
         model: A serialised model of our own making, of one input and one output.
