@@ -120,13 +120,17 @@ def _workers() -> list[str]:
     return [line for line in told.splitlines() if "onnx_act.batch.worker" in line]
 
 
-def test_stopping_leaves_no_process_and_no_passing_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where passing files go, of processes that do not end by themselves."""
+    found = tmp_path / "scratch"
+    found.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(found))
     misbehave(monkeypatch, tmp_path / "site")
+    return found
+
+
+def test_stopping_leaves_no_process_and_no_passing_file(tmp_path: Path, scratch: Path) -> None:
     models = [save_model(tmp_path / f"in/hang{k}.onnx") for k in range(3)]
     out = tmp_path / "out"
     running = run_batch(
@@ -169,13 +173,7 @@ class _Interrupted(Executor):
         return future
 
 
-def test_threads_that_nobody_knows_of_leave_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    misbehave(monkeypatch, tmp_path / "site")
+def test_threads_that_nobody_knows_of_leave_nothing(tmp_path: Path, scratch: Path) -> None:
     models = [save_model(tmp_path / f"in/hang{k}.onnx") for k in range(2)]
     out = tmp_path / "out"
     wanted = BatchRequest(swapping(), out, executor=_Interrupted())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -201,7 +202,9 @@ def test_a_name_that_is_no_text(folder: Path) -> None:
     odd = folder / "in" / os.fsdecode(b"odd\xff\n.onnx")
     try:
         save_model(folder / "in" / "c.onnx").rename(odd)
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.EILSEQ:
+            raise
         pytest.skip("file names are text here")
     first = convert_all(folder / "in", folder / "out")
     assert (first[odd.name].exit_code, "rename it" in first[odd.name].message) == (3, True)
